@@ -1,0 +1,12 @@
+//! What every ObservaStack process tells the outside: structured logs, metrics, and its state to systemd.
+//!
+//! - [`logs`]: a tracing subscriber that writes journald's structured fields, or plain lines to a terminal;
+//! - [`metrics`]: a prometheus-client registry with what every process exports, and the HTTP server's RED family;
+//! - [`notify`]: readiness, status and watchdog messages to the service manager.
+//!
+//! It depends on no other crate of the workspace, so any part may use it.
+#![forbid(unsafe_code)]
+
+pub mod logs;
+pub mod metrics;
+pub mod notify;
