@@ -1,0 +1,19 @@
+//! What the services under test share, so that each of them holds only its own business.
+//!
+//! - [`config`]: the configuration contract: typed, validated, versioned, changed at run time, back after a crash;
+//! - [`admin`]: that contract over HTTP on a Unix socket, which only operators may open;
+//! - [`http`]: an HTTP/1.1 server with a connection limit, timeouts, RED metrics and a graceful drain;
+//! - [`health`]: what makes the service alive, and what makes it ready;
+//! - [`ops`]: the `/healthz`, `/livez` and `/metrics` routes;
+//! - [`lifecycle`]: SIGTERM, SIGHUP and systemd's watchdog.
+//!
+//! A stop is told everywhere by a `tokio::sync::watch::Receiver<bool>` that turns `true` (the type pingora uses too),
+//! so every part also works inside a runtime that is not ours.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod config;
+pub mod health;
+pub mod http;
+pub mod lifecycle;
+pub mod ops;
