@@ -1,0 +1,101 @@
+//! Answers, and how failures become one.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper::{Response, StatusCode, header};
+use observastack_loader::ArmError;
+use observastack_spec::{
+    FieldError,
+    api::{ErrorBody, ErrorCode},
+};
+use serde::Serialize;
+
+use crate::engine::EngineError;
+
+/// An answer: whole, or a stream.
+pub(crate) type Answer = Response<BoxBody<Bytes, std::convert::Infallible>>;
+
+/// A failure on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: StatusCode,
+    pub(crate) body: ErrorBody,
+}
+
+impl Failure {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, error: impl Into<String>) -> Self {
+        Self {
+            status,
+            body: ErrorBody {
+                error: error.into(),
+                code,
+                fields: Vec::new(),
+            },
+        }
+    }
+
+    /// Values that are out of range.
+    pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
+        let error = fields
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n");
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            body: ErrorBody {
+                error,
+                code: ErrorCode::Invalid,
+                fields,
+            },
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let (status, code) = match &error {
+            EngineError::NotRunning(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownUnit),
+            EngineError::NoSuchFault(_) => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
+            EngineError::NotLoaded(_) | EngineError::Arm(ArmError::Unsupported { .. }) => {
+                (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported)
+            }
+            EngineError::Arm(
+                ArmError::NoSlice(_) | ArmError::TooManyRules { .. } | ArmError::Unit(_),
+            ) => (StatusCode::CONFLICT, ErrorCode::Conflict),
+            EngineError::Arm(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
+            EngineError::Gone => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Internal),
+        };
+        let mut text = error.to_string();
+        if code == ErrorCode::Unsupported {
+            text.push_str("; `observastack-ctl doctor` tells what is missing");
+        }
+        Self::new(status, code, text)
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(value)
+        .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}").into_bytes());
+    with_body(
+        status,
+        "application/json",
+        Full::new(Bytes::from(body)).boxed(),
+    )
+}
+
+/// An answer with a body of its own.
+pub(crate) fn with_body(
+    status: StatusCode,
+    content_type: &'static str,
+    body: BoxBody<Bytes, std::convert::Infallible>,
+) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content_type),
+    );
+    answer
+}

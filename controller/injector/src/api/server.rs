@@ -1,0 +1,111 @@
+//! The accept loop.
+
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+
+use hyper::{StatusCode, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use observastack_spec::api::ErrorCode;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+};
+use tracing::{debug, warn};
+
+use super::{
+    peer,
+    response::{Failure, json},
+    routes,
+};
+use crate::engine::Engine;
+
+/// Connections served at once; more wait in the listener's queue.
+const CONNECTIONS: usize = 64;
+/// How long requests in flight may take once the injector is told to stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What every request needs.
+pub(crate) struct Context {
+    pub(crate) engine: Engine,
+    pub(crate) slices: Vec<String>,
+    pub(crate) cgroup_root: PathBuf,
+    pub(crate) group: String,
+}
+
+/// Serves until `shutdown` is done, then drains.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    context: Context,
+    shutdown: impl Future<Output = ()>,
+) {
+    let context = Arc::new(context);
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        let (stream, slot) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                // Out of file descriptors, most likely: not at full speed.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let connection = connection(stream, Arc::clone(&context), graceful.watcher());
+        tokio::spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    }
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        debug!("connections were still open when the injector stopped");
+    }
+}
+
+async fn accept(
+    listener: &UnixListener,
+    slots: &Arc<Semaphore>,
+) -> std::io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, slot))
+}
+
+async fn connection(stream: UnixStream, context: Arc<Context>, watcher: Watcher) {
+    let admitted = peer::admit(&stream, &context.group);
+    let service = service_fn(move |request| {
+        let context = Arc::clone(&context);
+        let admitted = admitted.clone();
+        async move {
+            let answer = match admitted {
+                Ok(peer) => routes::answer(&context, peer, request).await,
+                Err(why) => {
+                    warn!(why, "refused");
+                    let failure = Failure::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, why);
+                    json(failure.status, &failure.body)
+                }
+            };
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        debug!(%error, "connection ended");
+    }
+}

@@ -1,0 +1,112 @@
+//! The faults that the injector knows: active ones, and the last ones that have ended. Pure bookkeeping.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use observastack_abi::counts::RuleCounts;
+use observastack_loader::Armed;
+use observastack_spec::{
+    api::{Counts, FaultState, FaultStatus},
+    fault::FaultSpec,
+};
+
+/// How many ended faults are remembered.
+const ENDED: usize = 64;
+
+/// A fault whose rule is in the kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Active {
+    pub(crate) spec: FaultSpec,
+    pub(crate) armed: Armed,
+    pub(crate) end_ns: u64,
+    pub(crate) since_unix_ms: u64,
+}
+
+/// Active faults by id, and ended ones, newest first.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    last_id: u64,
+    active: BTreeMap<u64, Active>,
+    ended: VecDeque<FaultStatus>,
+}
+
+impl Faults {
+    /// The id for the next fault.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, fault: Active) {
+        self.active.insert(id, fault);
+    }
+
+    pub(crate) fn active(&self) -> impl Iterator<Item = (u64, &Active)> {
+        self.active.iter().map(|(id, fault)| (*id, fault))
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Active> {
+        self.active.get(&id)
+    }
+
+    /// Ids of active faults whose end time has come.
+    pub(crate) fn expired(&self, now_ns: u64) -> Vec<u64> {
+        self.active
+            .iter()
+            .filter(|(_, fault)| fault.end_ns <= now_ns)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Moves a fault to the ended ones and gives its last status.
+    pub(crate) fn end(
+        &mut self,
+        id: u64,
+        state: FaultState,
+        counts: RuleCounts,
+    ) -> Option<FaultStatus> {
+        let fault = self.active.remove(&id)?;
+        let status = FaultStatus {
+            id,
+            spec: fault.spec,
+            state,
+            since_unix_ms: fault.since_unix_ms,
+            remaining_ms: 0,
+            counts: to_api(counts),
+        };
+        self.ended.push_front(status.clone());
+        self.ended.truncate(ENDED);
+        Some(status)
+    }
+
+    pub(crate) fn ended(&self) -> impl Iterator<Item = &FaultStatus> {
+        self.ended.iter()
+    }
+}
+
+/// An active fault's status.
+pub(crate) fn status_of(id: u64, fault: &Active, counts: RuleCounts, now_ns: u64) -> FaultStatus {
+    FaultStatus {
+        id,
+        spec: fault.spec.clone(),
+        state: if fault.end_ns <= now_ns {
+            FaultState::Expired
+        } else {
+            FaultState::Active
+        },
+        since_unix_ms: fault.since_unix_ms,
+        remaining_ms: fault.end_ns.saturating_sub(now_ns) / 1_000_000,
+        counts: to_api(counts),
+    }
+}
+
+fn to_api(counts: RuleCounts) -> Counts {
+    Counts {
+        matched: counts.matched,
+        injected: counts.injected,
+        skipped: counts.skipped,
+    }
+}

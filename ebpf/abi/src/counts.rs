@@ -1,0 +1,17 @@
+//! A rule's own account of what it did, kept in the kernel.
+
+/// Counters of one rule, in the map beside its rule and under the same index.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleCounts {
+    /// Events that the rule covered; the next event's number.
+    pub matched: u64,
+    /// Events that were faulted.
+    pub injected: u64,
+    /// Events that the rule covered while the lease had lapsed: left alone, and not numbered.
+    pub skipped: u64,
+    /// When a decision was last logged, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub logged_ns: u64,
+}
+
+const _: () = assert!(size_of::<RuleCounts>() == 32);

@@ -1,0 +1,125 @@
+//! Which unit a cgroup belongs to, kept current by the kernel's own cgroup tracepoints.
+//!
+//! systemd makes a new cgroup at each start of a unit. `cgroup_mkdir` runs before any process enters
+//! it, so a restarted unit is known, and faulted, from its first packet. Cgroups below a unit's own belong to that unit.
+
+use aya_ebpf::{
+    Global,
+    helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes},
+    macros::{map, raw_tracepoint},
+    maps::{Array, HashMap},
+    programs::RawTracePointContext,
+};
+use observastack_abi::unit::{CgroupOffsets, MAX_CGROUPS, MAX_UNITS, UNIT_NAME_LEN, UnitName};
+
+/// Where this kernel keeps what is read below; set by the loader.
+#[unsafe(no_mangle)]
+static CGROUP_OFFSETS: Global<CgroupOffsets> = Global::new(CgroupOffsets {
+    cgroup_kn: 0,
+    cgroup_root: 0,
+    cgroup_self: 0,
+    css_parent: 0,
+    root_hierarchy_id: 0,
+    kernfs_id: 0,
+    kernfs_name: 0,
+    _reserved: 0,
+});
+
+/// Cgroup ids of the target slices; the value is unused.
+#[map]
+static SLICES: HashMap<u64, u32> = HashMap::with_max_entries(16, 0);
+/// Indices of units that rules name, by unit name.
+#[map]
+static UNIT_NAMES: HashMap<UnitName, u32> = HashMap::with_max_entries(MAX_UNITS, 0);
+/// Indices of units, by the ids of their cgroups.
+#[map]
+static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(MAX_CGROUPS, 0);
+/// Room for one name: it is too large for comfort on a 512-byte stack.
+#[map]
+static SCRATCH: aya_ebpf::maps::PerCpuArray<UnitName> =
+    aya_ebpf::maps::PerCpuArray::with_max_entries(1, 0);
+/// Cgroups of units that could not be kept because [`CGROUPS`] was full.
+#[map]
+static CGROUPS_LOST: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The unit that a cgroup belongs to, if it is one that rules name.
+#[inline(always)]
+pub(crate) fn index_of(cgroup_id: u64) -> Option<u32> {
+    // SAFETY: the value is copied at once; an entry removed meanwhile would be a cgroup that just ended.
+    let index = *unsafe { CGROUPS.get(cgroup_id) }?;
+    // The verifier can't know what the loader put there.
+    (index < MAX_UNITS).then_some(index)
+}
+
+/// A new cgroup: if its parent is a target slice, its name may be a unit's; if its parent belongs to a unit, so does it.
+#[raw_tracepoint(tracepoint = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
+    let _ = on_mkdir(ctx.arg::<*const u8>(0));
+    0
+}
+
+/// A cgroup is gone, and its id won't come back.
+#[raw_tracepoint(tracepoint = "cgroup_rmdir")]
+pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
+    let _ = on_rmdir(ctx.arg::<*const u8>(0));
+    0
+}
+
+#[inline(always)]
+fn on_mkdir(cgroup: *const u8) -> Option<()> {
+    let offsets = CGROUP_OFFSETS.load();
+    let kernfs = unified_kernfs_of(cgroup, &offsets)?;
+    let parent_css: *const u8 = read(cgroup, offsets.cgroup_self + offsets.css_parent)?;
+    let parent = parent_css.wrapping_sub(offsets.cgroup_self as usize);
+    let parent_id: u64 = read(read(parent, offsets.cgroup_kn)?, offsets.kernfs_id)?;
+    let id: u64 = read(kernfs, offsets.kernfs_id)?;
+
+    let unit = if let Some(unit) = index_of(parent_id) {
+        unit
+    } else {
+        // SAFETY: only asks whether there is such an entry.
+        unsafe { SLICES.get(parent_id) }?;
+        let name_at: *const u8 = read(kernfs, offsets.kernfs_name)?;
+        let name = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: the value is this CPU's own, and a raw tracepoint is not preempted by itself.
+        let bytes: &mut [u8; UNIT_NAME_LEN] = unsafe { &mut (*name).bytes };
+        *bytes = [0; UNIT_NAME_LEN];
+        // SAFETY: reads kernel memory with faults handled, at most the buffer's length.
+        unsafe { bpf_probe_read_kernel_str_bytes(name_at, bytes) }.ok()?;
+        // SAFETY: both map values live as long as the program runs.
+        *unsafe { UNIT_NAMES.get(&*name) }?
+    };
+    if CGROUPS.insert(id, unit, 0).is_err()
+        && let Some(lost) = CGROUPS_LOST.get_ptr_mut(0)
+    {
+        crate::atomic::fetch_increment(lost);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn on_rmdir(cgroup: *const u8) -> Option<()> {
+    let offsets = CGROUP_OFFSETS.load();
+    let kernfs = unified_kernfs_of(cgroup, &offsets)?;
+    let id: u64 = read(kernfs, offsets.kernfs_id)?;
+    let _ = CGROUPS.remove(id);
+    Some(())
+}
+
+/// The kernfs node of a cgroup on the unified hierarchy; ids of cgroup v1 hierarchies may be the same numbers.
+#[inline(always)]
+fn unified_kernfs_of(cgroup: *const u8, offsets: &CgroupOffsets) -> Option<*const u8> {
+    let root: *const u8 = read(cgroup, offsets.cgroup_root)?;
+    let hierarchy: i32 = read(root, offsets.root_hierarchy_id)?;
+    if hierarchy != 0 {
+        return None;
+    }
+    read(cgroup, offsets.cgroup_kn)
+}
+
+/// Reads a member of a kernel structure.
+#[inline(always)]
+fn read<T>(base: *const u8, offset: u32) -> Option<T> {
+    // SAFETY: `bpf_probe_read_kernel` handles faults; the loader took the offsets from this kernel's BTF.
+    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.ok()
+}
