@@ -20,25 +20,28 @@ pub(crate) struct Rootfs {
 }
 
 /// What goes into an image beyond Debian's smallest installation.
-pub(crate) struct Recipe {
+pub(crate) struct Recipe<'a> {
     /// The folder's name in the cache.
     pub(crate) name: &'static str,
     /// What it is, for the progress line.
     pub(crate) what: &'static str,
     /// Debian packages.
-    pub(crate) packages: &'static [&'static str],
-    /// A shell script run inside, after the packages.
-    pub(crate) script: &'static str,
+    pub(crate) packages: &'a [&'static str],
+    /// A shell script run inside before the packages are installed.
+    pub(crate) before: &'static str,
+    /// A shell script run inside after them.
+    pub(crate) after: &'static str,
 }
 
 /// The image of a recipe, from the cache where the recipe hasn't changed.
-pub(crate) fn image(recipe: &Recipe) -> Result<Rootfs> {
+pub(crate) fn image(recipe: &Recipe<'_>) -> Result<Rootfs> {
     let dir = images()?;
     let path = dir.join(recipe.name);
     let fingerprint = Fingerprint::default()
         .word(SUITE)
         .word(&recipe.packages.join(" "))
-        .word(recipe.script)
+        .word(recipe.before)
+        .word(recipe.after)
         .finish();
     if fingerprint::is_current(&path, &fingerprint) {
         return Ok(Rootfs { path });
@@ -191,14 +194,22 @@ impl Rootfs {
         )
     }
 
-    fn install(&self, recipe: &Recipe) -> Result<()> {
+    fn install(&self, recipe: &Recipe<'_>) -> Result<()> {
         self.use_host_network_settings()?;
         // No service starts while packages are installed in a folder.
         self.write("/usr/sbin/policy-rc.d", "755", "#!/bin/sh\nexit 101\n")?;
         let script = format!(
-            "set -e\napt-get update\napt-get install -y --no-install-recommends {}\napt-get clean\n{}\nrm -f /usr/sbin/policy-rc.d\n",
+            "set -e
+{}
+apt-get update
+apt-get install -y --no-install-recommends {}
+apt-get clean
+{}
+rm -f /usr/sbin/policy-rc.d
+",
+            recipe.before,
             recipe.packages.join(" "),
-            recipe.script
+            recipe.after
         );
         let label = format!("install packages for {}", recipe.what);
         self.command(&[], "sh")

@@ -131,7 +131,8 @@ pub(crate) fn tools() -> Result<Rootfs> {
             "xz-utils",
             "e2fsprogs",
         ],
-        script: "mkdir -p /run/qemu",
+        before: "",
+        after: "",
     })
 }
 

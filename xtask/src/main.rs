@@ -9,11 +9,16 @@ mod fingerprint;
 mod initramfs;
 mod kernels;
 mod lock;
+mod machine;
+mod package;
 mod paths;
+mod playbook;
 mod qemu;
+mod reach;
 mod results;
 mod run;
 mod toolchain;
+mod up;
 mod vm;
 
 use std::process::ExitCode;
@@ -32,26 +37,47 @@ struct Cli {
 enum Verb {
     /// Compile the eBPF programs into the target directory's bpf/observastack.bpf.o
     BuildEbpf,
+    /// Bring the lab up on a machine made for it, or bring it up to date
+    Up(up::Args),
+    /// Remove everything that `up` and the tests made
+    Down {
+        /// The caches too: images, kernels, tools
+        #[arg(long)]
+        purge: bool,
+    },
+    /// A root shell in the lab, or one command there
+    Shell {
+        /// The command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Run observastack-ctl in the lab
+    Ctl {
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// What runs where
+    Status,
+    /// Build everything and make one .deb in dist/
+    Package,
     /// Run the kernel tests on Debian's stock kernels in QEMU
     Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
-        Verb::BuildEbpf => build_ebpf::build().map(drop),
-        Verb::Vm(args) => vm::run(&args).and_then(|totals| {
-            println!("{totals}");
-            if totals.failed > 0 {
-                anyhow::bail!("{} tests failed", totals.failed)
-            }
-            Ok(())
-        }),
+        Verb::BuildEbpf => build_ebpf::build().map(|_| ExitCode::SUCCESS),
+        Verb::Up(args) => up::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Down { purge } => up::down(purge).map(|()| ExitCode::SUCCESS),
+        Verb::Shell { command } => reach::shell(&command),
+        Verb::Ctl { args } => reach::ctl(&args),
+        Verb::Status => reach::status(),
+        Verb::Package => package::build().map(|_| ExitCode::SUCCESS),
+        Verb::Vm(args) => vm::run(&args).map(results::Totals::conclude),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

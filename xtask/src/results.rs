@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::AddAssign;
+use std::process::ExitCode;
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -45,6 +46,16 @@ impl Totals {
             self.passed += 1;
         } else {
             self.failed += 1;
+        }
+    }
+
+    /// Prints the totals as the last line, and says whether all is well.
+    pub(crate) fn conclude(self) -> ExitCode {
+        println!("{self}");
+        if self.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
         }
     }
 

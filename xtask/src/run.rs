@@ -28,6 +28,7 @@ pub(crate) struct Run {
     input: Option<Vec<u8>>,
     limit: Duration,
     as_root: bool,
+    detached: bool,
 }
 
 /// What a command that ended left behind.
@@ -52,6 +53,7 @@ impl Run {
             input: None,
             limit: Duration::from_secs(600),
             as_root: false,
+            detached: false,
         }
     }
 
@@ -98,6 +100,12 @@ impl Run {
     /// What the command reads from standard input; nothing otherwise.
     pub(crate) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Some(input.into());
+        self
+    }
+
+    /// In a session of its own: it outlives xtask and the terminal. For [`Run::spawn`].
+    pub(crate) fn detached(mut self) -> Self {
+        self.detached = true;
         self
     }
 
@@ -203,9 +211,16 @@ impl Run {
                     command.arg(pair);
                 }
             }
-            command.arg(&self.program);
+            command
+                .args(self.detached.then_some("setsid"))
+                .arg(&self.program);
         } else {
-            command = Command::new(&self.program);
+            command = Command::new(if self.detached {
+                OsStr::new("setsid")
+            } else {
+                &self.program
+            });
+            command.args(self.detached.then_some(&self.program));
             command.envs(self.envs.iter().map(|(name, value)| (name, value)));
         }
         for name in &self.unset {

@@ -1,0 +1,162 @@
+//! A machine under systemd-nspawn: the host's kernel at full speed, systemd as its pid 1. Works where systemd runs the host and where it doesn't.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Kind, Name, State, find_process, image, network, prepare, stop_process};
+use crate::debian::{self, Rootfs};
+use crate::run::Run;
+use crate::{apt, paths};
+
+/// Where the machine's console goes.
+fn console_log(name: Name) -> std::path::PathBuf {
+    paths::logs().join(format!("machine-{}.log", name.text()))
+}
+
+/// What the host needs for it.
+pub(crate) fn host_packages() -> Result<()> {
+    apt::ensure(
+        "the lab's machine",
+        &[
+            "systemd-container",
+            "nftables",
+            "iproute2",
+            "openssh-client",
+        ],
+    )
+}
+
+/// Makes the machine where there is none, starts it where it doesn't run, and waits for ssh.
+pub(crate) fn start(name: Name) -> Result<State> {
+    if let Some(state) = State::load(name)?
+        && is_running(name)
+    {
+        eprintln!("    the machine runs already");
+        state.wait_for_ssh(name, Duration::from_secs(20), || still_running(name))?;
+        return Ok(state);
+    }
+    if !apt::can_be_root() {
+        bail!(
+            "systemd-nspawn needs root: run this as root, or as a user that may use sudo without a password"
+        );
+    }
+    prepare(name)?;
+    let root = Rootfs {
+        path: name.root_dir().join("root"),
+    };
+    let subnet = network::Subnet::choose(name)?;
+    if !root.path.exists() {
+        let base = image::nspawn()?;
+        let new = Rootfs {
+            path: name.root_dir().join("root.new"),
+        };
+        debian::copy(&base.path, &new.path, "copy the machine's image")?;
+        Run::root("mv").arg(&new.path).arg(&root.path).output()?;
+    }
+    image::personalize(&root, name, &subnet.networkd_file(), &subnet.machine())?;
+
+    fs::create_dir_all(paths::logs())?;
+    let mut child = command(name, &root.path).spawn(&console_log(name))?;
+    let state = State {
+        kind: Kind::Nspawn,
+        user: "root".into(),
+        address: subnet.machine(),
+        port: 22,
+        shop: format!("http://{}:8000", subnet.machine()),
+    };
+    state.save(name)?;
+    network::connect(name, &subnet).with_context(|| console_end(name))?;
+    state.wait_for_ssh(name, Duration::from_secs(120), || {
+        // On a host with systemd the child is systemd-run, which has left by now; the machine's process counts.
+        child.try_wait()?;
+        still_running(name)
+    })?;
+    // Every program that the injector loads is checked against this file; without it the lab could only half work.
+    state
+        .ssh(name, "test -r /sys/kernel/btf/vmlinux")
+        .output()
+        .context("the machine does not see the kernel's type information (BTF)")?;
+    Ok(state)
+}
+
+fn command(name: Name, root: &Path) -> Run {
+    let nspawn = [
+        "systemd-nspawn",
+        "--register=no",
+        "--keep-unit",
+        "--link-journal=no",
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--quiet",
+    ];
+    // The injector needs these two system calls and, inside its unit's bounds, capabilities that a container usually has not.
+    let rights = [
+        "--capability=all",
+        "--system-call-filter=bpf perf_event_open",
+    ];
+    let run = if Path::new("/run/systemd/system").exists() {
+        Run::root("systemd-run")
+            .args([
+                "--quiet",
+                "--collect",
+                &format!("--unit=observastack-{}-machine", name.text()),
+            ])
+            .args([
+                "--property=Delegate=yes",
+                "--property=KillMode=mixed",
+                "--property=TasksMax=infinity",
+                "--property=DevicePolicy=auto",
+            ])
+            .arg("--setenv=SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
+            .args(nspawn)
+    } else {
+        Run::root(nspawn[0])
+            .args(&nspawn[1..])
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .detached()
+    };
+    run.arg(format!("--machine={}", name.machine()))
+        .arg("-D")
+        .arg(root)
+        .args(["--boot", "--network-veth"])
+        .args(rights)
+}
+
+/// Shuts it down and takes its network away.
+pub(crate) fn stop(name: Name) -> Result<()> {
+    if let Some(pid) = process(name) {
+        stop_process(pid, Duration::from_secs(40))?;
+    }
+    network::disconnect(name)
+}
+
+/// Whether its process is there.
+pub(crate) fn is_running(name: Name) -> bool {
+    process(name).is_some()
+}
+
+fn process(name: Name) -> Option<u32> {
+    find_process("systemd-nspawn", &format!("--machine={}", name.machine()))
+}
+
+fn still_running(name: Name) -> Result<()> {
+    if is_running(name) {
+        Ok(())
+    } else {
+        bail!("the machine ended: {}", console_end(name))
+    }
+}
+
+fn console_end(name: Name) -> String {
+    let log = console_log(name);
+    let text = fs::read_to_string(&log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    format!(
+        "its console ({}) ends with:\n    {}",
+        log.display(),
+        lines[lines.len().saturating_sub(20)..].join("\n    ")
+    )
+}

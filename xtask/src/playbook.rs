@@ -1,0 +1,141 @@
+//! Ansible, in a virtual environment of our own, against one machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::fingerprint::{self, Fingerprint};
+use crate::machine::{Kind, Name, State};
+use crate::run::Run;
+use crate::{apt, lock, paths};
+
+/// What a run of a playbook did, from its recap.
+pub(crate) struct Recap {
+    /// Tasks that changed something.
+    pub(crate) changed: u64,
+    /// All lines that it printed.
+    pub(crate) lines: Vec<String>,
+}
+
+/// The environment with what `ansible/requirements.txt` pins; its `bin` folder is given back.
+pub(crate) fn environment() -> Result<PathBuf> {
+    let venv = paths::cache()?.join("venv");
+    let requirements = paths::root().join("ansible/requirements.txt");
+    let python = python()?;
+    let fingerprint = Fingerprint::default()
+        .path(&requirements)?
+        .word(&python)
+        .finish();
+    let _lock = lock::take(&venv.with_extension("lock"))?;
+    if !fingerprint::is_current(&venv, &fingerprint) {
+        fs::remove_dir_all(&venv).ok();
+        Run::new(&python)
+            .args(["-m", "venv"])
+            .arg(&venv)
+            .limit_s(120)
+            .step("make a Python environment")?;
+        Run::new(venv.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&requirements)
+            .step("install Ansible")?;
+        fingerprint::note(&venv, &fingerprint)?;
+    }
+    Ok(venv.join("bin"))
+}
+
+/// A Python that the pinned Ansible runs on, with the module that makes environments.
+fn python() -> Result<String> {
+    let works = |python: &str| {
+        Run::new(python)
+            .args([
+                "-c",
+                "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))",
+            ])
+            .limit_s(30)
+            .succeeds()
+    };
+    if let Some(found) = ["python3", "python3.13", "python3.12", "python3.11"]
+        .into_iter()
+        .find(|python| works(python))
+    {
+        return Ok(found.to_owned());
+    }
+    let is_recent = Run::new("python3")
+        .args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
+        .limit_s(30)
+        .succeeds();
+    let (python, packages) = if is_recent || !apt::is_available("python3.11-venv") {
+        ("python3", ["python3", "python3-venv"])
+    } else {
+        ("python3.11", ["python3.11", "python3.11-venv"])
+    };
+    apt::ensure("Ansible", &packages)?;
+    if !works(python) {
+        bail!(
+            "Ansible needs Python 3.11 or newer with its venv module, and this machine's distribution has none"
+        );
+    }
+    Ok(python.to_owned())
+}
+
+/// Installs or updates the lab on the machine.
+pub(crate) fn install(name: Name, state: &State, deb: &Path, label: &str) -> Result<Recap> {
+    let deb = format!("observastack_deb={}", deb.display());
+    run(name, state, "install.yml", &["-e", &deb], label)
+}
+
+/// Removes the lab from the machine.
+pub(crate) fn uninstall(name: Name, state: &State) -> Result<Recap> {
+    run(name, state, "uninstall.yml", &[], "playbook uninstall.yml")
+}
+
+/// Where the machine's inventory is; written anew each time.
+pub(crate) fn inventory(name: Name, state: &State) -> Result<PathBuf> {
+    let mut host = json!({ "ansible_host": state.address, "ansible_port": state.port, "ansible_user": state.user });
+    if state.kind != Kind::Host {
+        let dir = name.state_dir();
+        host["ansible_ssh_private_key_file"] = json!(dir.join("key"));
+        host["ansible_python_interpreter"] = json!("/usr/bin/python3");
+        host["ansible_ssh_common_args"] = json!(format!(
+            "-F /dev/null -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o 'UserKnownHostsFile=\"{}\"'",
+            dir.join("known_hosts").display()
+        ));
+    }
+    let inventory = json!({ "observastack": { "hosts": { name.text(): host } } });
+    let file = name.state_dir().join("inventory.json");
+    fs::write(&file, serde_json::to_vec_pretty(&inventory)?)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+fn run(name: Name, state: &State, playbook: &str, args: &[&str], label: &str) -> Result<Recap> {
+    let bin = environment()?;
+    let ended = Run::new(bin.join("ansible-playbook"))
+        .arg("-i")
+        .arg(inventory(name, state)?)
+        .arg(paths::root().join("ansible").join(playbook))
+        .args(args)
+        .env("ANSIBLE_NOCOLOR", "1")
+        .env("ANSIBLE_NOCOWS", "1")
+        .env("ANSIBLE_HOME", paths::cache()?.join("ansible"))
+        .env("PYTHONWARNINGS", "ignore")
+        .limit_s(1800)
+        .step(label)?;
+    let recap = ended
+        .lines
+        .iter()
+        .rev()
+        .find(|line| line.contains("changed=") && line.contains("failed="))
+        .context("the playbook ended without a recap")?;
+    let changed = recap
+        .split("changed=")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok());
+    Ok(Recap {
+        changed: changed.with_context(|| format!("no number of changes in {recap:?}"))?,
+        lines: ended.lines,
+    })
+}
