@@ -1,0 +1,59 @@
+//! The command line's arguments; each verb's own are in its file.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::verbs::{clear, completions, config, inject, man};
+
+/// Break, watch and repair the ObservaStack lab.
+#[derive(Debug, Parser)]
+#[command(
+    name = "observastack-ctl",
+    version,
+    about,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 it failed, 2 the request was wrong."
+)]
+pub(crate) struct Args {
+    /// Print JSON for programs instead of text for people.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The injector's socket.
+    #[arg(
+        long,
+        global = true,
+        env = "OBSERVASTACK_INJECTOR_SOCKET",
+        default_value = observastack_spec::api::INJECTOR_SOCKET,
+        hide_env = true
+    )]
+    pub(crate) injector: PathBuf,
+    /// Where the services' admin sockets are.
+    #[arg(long, global = true, default_value = "/run/observastack", hide = true)]
+    pub(crate) runtime_directory: PathBuf,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Break a unit: it ends by itself after --for, or with `clear`.
+    Inject(inject::Inject),
+    /// List faults: active ones, and the last that have ended.
+    Faults,
+    /// End faults now.
+    Clear(clear::Clear),
+    /// Show the lab's units, their health and versions, and active faults.
+    Status,
+    /// Show what this kernel can do, and which faults work on it.
+    Doctor,
+    /// Read and change a service's configuration.
+    Config(config::Config),
+    /// Print a shell's completion script.
+    Completions(completions::Completions),
+    /// Write the man pages.
+    #[command(hide = true)]
+    Man(man::Man),
+}

@@ -1,0 +1,50 @@
+//! One file per verb.
+
+pub(crate) mod clear;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod faults;
+pub(crate) mod inject;
+pub(crate) mod man;
+pub(crate) mod status;
+
+use std::process::ExitCode;
+
+use crate::{
+    args::{Args, Verb},
+    client::Client,
+    failure::Failure,
+};
+
+/// Does what was asked.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|source| Failure::Io {
+        what: "cannot start".to_owned(),
+        source,
+    })?;
+    runtime.block_on(dispatch(args))
+}
+
+async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
+    let Args {
+        json,
+        injector,
+        runtime_directory,
+        verb,
+    } = args;
+    let injector = Client::injector(&injector);
+    match verb {
+        Verb::Inject(inject) => inject::run(inject, &injector, json).await,
+        Verb::Faults => faults::run(&injector, json).await,
+        Verb::Clear(clear) => clear::run(&clear, &injector, json).await,
+        Verb::Status => status::run(&injector, &runtime_directory, json).await,
+        Verb::Doctor => doctor::run(&injector, json).await,
+        Verb::Config(config) => config::run(config, &runtime_directory, json).await,
+        Verb::Completions(completions) => Ok(completions::run(&completions)),
+        Verb::Man(man) => man::run(&man),
+    }
+}
