@@ -2,6 +2,7 @@
 -- psql variables: api_password, inventory_password.
 \set ON_ERROR_STOP on
 -- A statement that fails or is slow must not put a password into the log.
+SET client_min_messages = warning;
 SET log_statement = 'none';
 SET log_min_duration_statement = -1;
 SET log_min_error_statement = 'panic';
