@@ -1,0 +1,59 @@
+//! Benchmarks of an installed lab: run inside it, as root. Each prints a Markdown table, with a reference that was
+//! measured in turns with it in the same run: these machines are shared, and a time alone means nothing.
+#![forbid(unsafe_code)]
+
+mod effect;
+mod footprint;
+mod injector;
+mod overhead;
+mod probe;
+mod stats;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Benchmarks of an installed lab.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// How soon a fault acts after it was asked for, stops after it was cleared, and ends after `kill -9` and SIGSTOP.
+    Effect(effect::Effect),
+    /// What the attached programs cost per packet.
+    Overhead(overhead::Overhead),
+    /// What the lab's units hold in memory.
+    Footprint,
+    /// Everything, one after the other.
+    All,
+    /// Internal: the client in the unit under test.
+    #[command(hide = true)]
+    Probe(probe::Probe),
+    /// Internal: the packet exchange in the unit under test.
+    #[command(hide = true)]
+    Exchange(overhead::Exchange),
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().what {
+        What::Effect(effect) => effect.run(),
+        What::Overhead(overhead) => overhead.run(),
+        What::Footprint => footprint::run(),
+        What::All => footprint::run()
+            .and_then(|()| effect::Effect::default().run())
+            .and_then(|()| overhead::Overhead::default().run()),
+        What::Probe(probe) => probe.run(),
+        What::Exchange(exchange) => exchange.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
