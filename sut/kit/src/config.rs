@@ -38,6 +38,8 @@ mod error;
 mod file;
 mod merge;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::{Debug, Display};
 use std::ops::RangeInclusive;
