@@ -158,6 +158,8 @@ fn fault_gone_after(probe: &mut Running, signal: &str) -> Result<u64> {
     if signal == "STOP" {
         run("kill", &["-KILL", &pid])?;
     }
+    // Or systemd would give up on a unit that ends so often.
+    run("systemctl", &["reset-failed", INJECTOR])?;
     let deadline = Instant::now() + Duration::from_secs(30);
     // READY means that it listens; a pid of its own means that it is not the one that was killed.
     while main_pid()? == pid || run("systemctl", &["is-active", "--quiet", INJECTOR]).is_err() {
