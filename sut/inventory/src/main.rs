@@ -1,0 +1,119 @@
+//! The inventory service's process; see the library for what it does.
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use observastack_inventory::database::DatabaseArgs;
+use observastack_inventory::service::assemble;
+use observastack_inventory::settings::InventoryConfig;
+use observastack_kit::config::ConfigStore;
+use observastack_kit::http::Server;
+use observastack_kit::lifecycle::{Ended, Lifecycle};
+use observastack_kit::{admin, http};
+use observastack_telemetry::logs;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long requests in flight have after SIGTERM; the server's own drain takes 10 s of it at most.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// ObservaStack's inventory service: owns the shop's stock.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Address of the service's port.
+    #[arg(long, env = "OBSERVASTACK_LISTEN", default_value = "127.0.0.1:8200")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Directory for the configuration as it was last changed.
+    #[arg(
+        long,
+        env = "OBSERVASTACK_STATE_DIR",
+        default_value = "/var/lib/observastack/inventory"
+    )]
+    state_dir: PathBuf,
+    /// Unix socket of the admin API.
+    #[arg(
+        long,
+        env = "OBSERVASTACK_ADMIN_SOCKET",
+        default_value = "/run/observastack/inventory/admin.sock"
+    )]
+    admin_socket: PathBuf,
+    /// The administrator's configuration; need not exist.
+    #[arg(
+        long,
+        env = "OBSERVASTACK_SITE_CONFIG",
+        default_value = "/etc/observastack/inventory.json"
+    )]
+    site_config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(error) = logs::init("observastack-inventory") {
+        eprintln!("observastack-inventory: {error}");
+        return ExitCode::FAILURE;
+    }
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let config = ConfigStore::<InventoryConfig>::open(&args.state_dir, Some(&args.site_config))?;
+    let listener = http::bind(args.listen)?;
+    let admin_socket = admin::bind(&args.admin_socket)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let ended = runtime.block_on(serve(args, config, listener, admin_socket))?;
+    tracing::info!(?ended, "stopped");
+    Ok(())
+}
+
+/// Listens at once, so that `/healthz` can tell what is missing; ready when the schema is there.
+async fn serve(
+    args: &Args,
+    config: ConfigStore<InventoryConfig>,
+    listener: std::net::TcpListener,
+    admin_socket: admin::AdminSocket,
+) -> anyhow::Result<Ended> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    let mut service = assemble(&args.database, config.clone())?;
+    let mut lifecycle = Lifecycle::new(service.ops.health.clone())?;
+    let server = Server::new(listener)
+        .metrics(service.http_metrics)
+        .config_version({
+            let config = config.clone();
+            move || config.version()
+        });
+    lifecycle.spawn("http", server.serve(service.router, lifecycle.shutdown()));
+    let admin = admin::serve(
+        admin_socket,
+        "observastack-inventory",
+        config.clone(),
+        service.ops,
+        lifecycle.shutdown(),
+    );
+    lifecycle.spawn("admin", admin);
+    tracing::info!(%address, "listening");
+
+    tokio::select! {
+        migrated = service.migrated.wait_for(|migrated| *migrated) => {
+            migrated.context("the database's supervisor ended")?;
+        }
+        // Nothing was promised to anybody yet, so there is nothing to finish.
+        _ = terminate.recv() => return Ok(Ended::Drained),
+    }
+    Ok(lifecycle.run(&config, GRACE).await?)
+}

@@ -1,0 +1,88 @@
+//! Puts the service together: from configuration and database to routes, health and metrics.
+
+use std::sync::Arc;
+
+use observastack_kit::config::ConfigStore;
+use observastack_kit::health::Health;
+use observastack_kit::http::Router;
+use observastack_kit::ops::{self, Ops};
+use observastack_telemetry::metrics::{self, HttpMetrics};
+use tokio::sync::watch;
+
+use crate::cache::Cache;
+use crate::database::{Database, DatabaseArgs, DatabaseError, DatabaseMetrics, Schema, supervise};
+use crate::metrics::InventoryMetrics;
+use crate::routes::{Inventory, routes};
+use crate::settings::InventoryConfig;
+
+mod migrations {
+    refinery::embed_migrations!("migrations");
+}
+
+const STOCK: Schema = Schema {
+    name: "stock",
+    migrations: migrations::migrations::runner,
+};
+
+/// The service's parts, put together; nothing listens yet.
+pub struct Assembled {
+    /// All routes of the service's port.
+    pub router: Router<Inventory>,
+    /// Its health and metrics, for the admin socket too.
+    pub ops: Ops,
+    /// For the server.
+    pub http_metrics: HttpMetrics,
+    /// Turns true when the schema is up to date.
+    pub migrated: watch::Receiver<bool>,
+}
+
+/// Puts the service together and starts to connect to the database. Needs a tokio runtime.
+///
+/// # Errors
+/// The database password's file can't be read.
+pub fn assemble(
+    args: &DatabaseArgs,
+    config: ConfigStore<InventoryConfig>,
+) -> Result<Assembled, DatabaseError> {
+    let mut registry = metrics::registry("observastack-inventory", env!("CARGO_PKG_VERSION"));
+    let http_metrics = HttpMetrics::register(&mut registry);
+    config.register_metrics(&mut registry);
+    let database_metrics = DatabaseMetrics::register(&mut registry);
+    let settings = &config.current().config.database;
+    let database = Database::new(args, "inventory", STOCK.name, settings, database_metrics)?;
+    let cache = Cache::default();
+    let inventory_metrics = InventoryMetrics::register(&mut registry, cache.clone());
+
+    let health = Health::new();
+    let migrated = supervise(database.clone(), STOCK, health.readiness("database"));
+    follow_config(&config, database.clone());
+
+    let ops = Ops {
+        health,
+        registry: Arc::new(registry),
+    };
+    let inventory = Inventory {
+        config,
+        database,
+        cache,
+        metrics: inventory_metrics,
+    };
+    let router = routes(Arc::new(inventory)).merge(ops::routes(ops.clone()));
+    Ok(Assembled {
+        router,
+        ops,
+        http_metrics,
+        migrated,
+    })
+}
+
+/// Hands each new configuration to the pool, as long as there is a store.
+fn follow_config(config: &ConfigStore<InventoryConfig>, database: Database) {
+    let mut changes = config.subscribe();
+    tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            let now = changes.borrow_and_update().clone();
+            database.apply(&now.config.database);
+        }
+    });
+}
