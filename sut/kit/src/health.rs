@@ -256,3 +256,66 @@ fn report(reasons: Vec<Reason>) -> Report {
     };
     Report { status, reasons }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks(report: &Report) -> Vec<&str> {
+        assert_eq!(report.is_ok(), report.reasons.is_empty());
+        report
+            .reasons
+            .iter()
+            .map(|reason| reason.check.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn readiness_keeps_traffic_away_and_liveness_asks_for_a_restart() {
+        let health = Health::new();
+        assert!(health.is_alive().is_ok() && health.is_ready().is_ok());
+        let (database, worker) = (health.readiness("database"), health.liveness("worker"));
+        assert_eq!(
+            checks(&health.is_ready()),
+            ["database"],
+            "not ready before the first report"
+        );
+        database.up();
+        assert!(health.is_ready().is_ok());
+        database.down("connection refused");
+        assert!(health.is_alive().is_ok());
+        worker.down("stuck");
+        assert_eq!(checks(&health.is_alive()), ["worker"]);
+        assert_eq!(checks(&health.is_ready()), ["database", "worker"]);
+    }
+
+    #[test]
+    fn a_draining_service_is_alive_but_never_ready_again() {
+        let health = Health::new();
+        let database = health.readiness("database");
+        health.set_draining();
+        database.up();
+        assert_eq!(checks(&health.is_ready()), ["draining"]);
+        assert!(health.is_alive().is_ok());
+    }
+
+    #[test]
+    fn a_loop_that_stops_beating_is_dead_until_it_beats_again() {
+        let health = Health::new();
+        let stopped = health.heartbeat("stopped", Duration::ZERO);
+        let beating = health.heartbeat("beating", Duration::from_secs(3600));
+        beating.beat();
+        stopped.beat();
+        // The clock has to move for a beat of no age to be too old.
+        let start = Instant::now();
+        while start.elapsed().is_zero() {
+            std::hint::spin_loop();
+        }
+        let report = health.is_alive();
+        assert_eq!(checks(&report), ["stopped"]);
+        assert!(
+            report.reasons[0].reason.contains("allowed: 0 ms"),
+            "{report:?}"
+        );
+    }
+}

@@ -234,7 +234,7 @@ async fn connections_over_the_limit_wait_until_one_is_free_or_the_limit_is_raise
 
 #[tokio::test]
 async fn slow_headers_and_idle_connections_are_closed_each_by_its_own_timeout() {
-    let short = Duration::from_millis(200);
+    let short = Duration::from_millis(600);
     let long = Duration::from_secs(600);
     let slow_headers = start(move || Options {
         header_read_timeout: short,

@@ -3,8 +3,10 @@
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::http::{BindError, Listener};
 
@@ -92,13 +94,13 @@ fn remove_dead(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    match probe(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(failed("remove the dead"))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // Served, or so busy that it does not answer.
-        Ok(_) => Err(BindError::SocketInUse {
+        Ok(()) => Err(BindError::SocketInUse {
             path: path.to_owned(),
         }),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(BindError::SocketInUse {
@@ -106,4 +108,11 @@ fn remove_dead(path: &Path) -> Result<(), BindError> {
         }),
         Err(source) => Err(failed("look at")(source)),
     }
+}
+
+/// Tries to connect, without waiting for a server that does not accept.
+fn probe(path: &Path) -> io::Result<()> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    Ok(connect(&socket, &SocketAddrUnix::new(path)?)?)
 }

@@ -26,6 +26,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             watchdog,
         ),
         trial(
+            "failed_requests_are_logged_with_their_cause_and_others_at_debug_only",
+            request_logs,
+        ),
+        trial(
             "a_task_that_fails_by_itself_ends_the_service_with_1",
             failed_task,
         ),
@@ -138,5 +142,58 @@ async fn failed_task() {
     assert!(
         stderr.contains("error: doomed failed: out of luck"),
         "{stderr}"
+    );
+}
+
+async fn request_logs() {
+    let logged = async |filter: &str| {
+        let parent = Parent::new();
+        let service = parent.start_with(parent.command().env("OBSERVASTACK_LOG", filter));
+        let mut client = Client::tcp(parent.address()).await.unwrap();
+        let headers = [
+            ("x-request-id", "r-1"),
+            (
+                "traceparent",
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            ),
+        ];
+        assert_eq!(
+            client.send("GET", "/broken", &headers, "").await.status,
+            500
+        );
+        assert_eq!(
+            client.send("GET", "/nowhere", &headers, "").await.status,
+            404
+        );
+        service.signal(Signal::TERM);
+        service.ended().1
+    };
+    let info = logged("info").await;
+    let failed: Vec<&str> = info
+        .lines()
+        .filter(|line| line.contains("request failed"))
+        .collect();
+    let [failed] = failed.as_slice() else {
+        panic!("{info}")
+    };
+    for part in [
+        " WARN ",
+        "internal error: the cause",
+        "r-1",
+        "0af7651916cd43dd8448eb211c80319c",
+        "/broken",
+        "500",
+    ] {
+        assert!(failed.contains(part), "{part} is not in {failed}");
+    }
+    assert!(!info.contains("/nowhere"), "{info}");
+    let debug = logged("observastack_kit=debug").await;
+    let access = debug
+        .lines()
+        .find(|line| line.contains("/nowhere"))
+        .unwrap_or_default();
+    assert!(
+        access.contains("DEBUG") && access.contains("404"),
+        "{debug}"
     );
 }

@@ -79,13 +79,15 @@ async fn run(directory: &Path) -> Result<(), Box<dyn std::error::Error>> {
         lifecycle.shutdown(),
     );
     lifecycle.spawn("admin", admin);
-    let router = Router::new(Arc::new(service)).get("/slow", slow).post(
-        "/die",
-        async |service: Arc<Service>, _: Request| {
+    let router = Router::new(Arc::new(service))
+        .get("/slow", slow)
+        .get("/broken", async |_, _| {
+            Err(http::HttpError::internal("the cause"))
+        })
+        .post("/die", async |service: Arc<Service>, _: Request| {
             service.liveness.down("told to");
             json(StatusCode::OK, "dying")
-        },
-    );
+        });
     let server = Server::new(listener).serve(router, lifecycle.shutdown());
     lifecycle.spawn("http", server);
     if directory.join("fail").exists() {
