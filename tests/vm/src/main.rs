@@ -1,0 +1,70 @@
+//! The kernel tests: every fault, armed through the loader, against raw clients in cgroups made for the test, and the
+//! kernel's counts compared with what the clients saw by themselves.
+//!
+//! A program with a harness of its own, because it runs as all there is in a guest (`cargo xtask vm` boots Debian's
+//! stock kernels), and also on a machine's own kernel (`--kernel native`). Needs root.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`expect`] | what each kernel must be able to do, and how long things may take there |
+//! | [`scene`] | a test's slice, units and loader, and the check that nothing of them is left |
+//! | [`agent`], [`client`] | a client process inside a unit, from the test's side and from its own |
+//! | [`rules`], [`traffic`], [`wait`] | rules with their predicted fates, packets from outside, waiting |
+//! | [`cases`] | the tests, one file per story |
+#![forbid(unsafe_code)]
+
+mod agent;
+mod cases;
+mod cgroups;
+mod client;
+mod expect;
+mod holder;
+mod rules;
+mod scene;
+mod traffic;
+mod wait;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+
+use crate::{expect::Kernel, scene::Lab};
+
+/// Runs the kernel tests one after the other; exit 101 where one fails.
+#[derive(Parser)]
+#[command(name = "observastack-vm-tests")]
+struct Options {
+    /// The eBPF object under test
+    #[arg(long)]
+    object: PathBuf,
+    /// The kernel whose expectations hold
+    #[arg(long, value_enum)]
+    kernel: Kernel,
+    /// Where the unified cgroup hierarchy is mounted
+    #[arg(long, default_value = "/sys/fs/cgroup")]
+    cgroup_root: PathBuf,
+    #[command(flatten)]
+    harness: libtest_mimic::Arguments,
+}
+
+fn main() -> ExitCode {
+    // The tests start this program again: as a client inside a unit, and as a process that holds faults until it dies.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [client::VERB, cgroup] => return client::run(cgroup),
+        [holder::VERB, object, cgroup_root, slice, unit] => {
+            return holder::run(object, cgroup_root, slice, unit);
+        }
+        _ => {}
+    }
+    let mut options = Options::parse();
+    // Clients share the loopback device, and its counters are the host's.
+    options.harness.test_threads = Some(1);
+    let lab = Lab {
+        object: options.object,
+        kernel: options.kernel,
+        cgroup_root: options.cgroup_root,
+    };
+    libtest_mimic::run(&options.harness, cases::all(&lab)).exit_code()
+}
