@@ -28,7 +28,7 @@ pub struct GatewayConfig {
     pub retries: RetryConfig,
     /// Limits on the rate of requests. Live.
     pub rate_limit: RateLimitConfig,
-    /// Limits on concurrent requests and body size. Live.
+    /// Limits on connections, concurrent requests and body size. Live.
     pub limits: LimitConfig,
     /// Which requests are written to the access log. Live.
     pub access_log: AccessLogMode,
@@ -196,10 +196,12 @@ pub struct BucketConfig {
     pub burst: u32,
 }
 
-/// Limits on concurrent requests and body size.
+/// Limits on connections, concurrent requests and body size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitConfig {
+    /// Connections of clients open at the same time, 1 to 100000; more wait in the kernel's queue.
+    pub max_connections: usize,
     /// Requests served at the same time, 1 to 100000; more are answered 503.
     pub max_in_flight: usize,
     /// Largest request body in bytes, 0 to 1073741824; a larger one is answered 413.
@@ -340,6 +342,7 @@ impl Default for BucketConfig {
 impl Default for LimitConfig {
     fn default() -> Self {
         Self {
+            max_connections: 4_096,
             max_in_flight: 1_024,
             max_body_bytes: 1_048_576,
         }

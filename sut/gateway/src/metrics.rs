@@ -22,7 +22,7 @@ pub struct GatewayMetrics {
     /// `http_server_request_duration_seconds` and `http_server_active_requests`.
     pub http: HttpMetrics,
     upstream_requests: Family<OutcomeLabels, Counter>,
-    upstream_duration: Family<UpstreamLabels, Histogram, fn() -> Histogram>,
+    upstream_duration: Family<ServerLabels, Histogram, fn() -> Histogram>,
     upstream_connections: Family<ConnectionLabels, Counter>,
     upstream_healthy: Family<UpstreamLabels, Gauge>,
     retries: Family<ReasonLabels, Counter>,
@@ -95,6 +95,13 @@ struct OutcomeLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
     upstream: String,
+}
+
+/// OpenTelemetry's names, on the metric that is OpenTelemetry's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServerLabels {
+    server_address: String,
+    server_port: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -206,9 +213,9 @@ impl GatewayMetrics {
     }
 
     /// Records the time to the head of an upstream's answer.
-    pub fn answered_after(&self, upstream: &str, seconds: f64) {
+    pub fn answered_after(&self, upstream: SocketAddr, seconds: f64) {
         self.upstream_duration
-            .get_or_create(&UpstreamLabels::of(upstream))
+            .get_or_create(&ServerLabels::of(upstream))
             .observe(seconds);
     }
 
@@ -230,10 +237,9 @@ impl GatewayMetrics {
 
     /// Drops the series of an upstream that is no longer configured.
     pub fn forget(&self, upstream: SocketAddr) {
+        self.upstream_duration.remove(&ServerLabels::of(upstream));
         let upstream = upstream.to_string();
         self.upstream_healthy.remove(&UpstreamLabels::of(&upstream));
-        self.upstream_duration
-            .remove(&UpstreamLabels::of(&upstream));
         for outcome in Outcome::ALL {
             self.upstream_requests.remove(&OutcomeLabels {
                 upstream: upstream.clone(),
@@ -282,6 +288,15 @@ impl UpstreamLabels {
     fn of(upstream: &str) -> Self {
         Self {
             upstream: upstream.to_owned(),
+        }
+    }
+}
+
+impl ServerLabels {
+    fn of(upstream: SocketAddr) -> Self {
+        Self {
+            server_address: upstream.ip().to_string(),
+            server_port: upstream.port(),
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::{config::GatewayConfig, proxy::Gateway};
 const PINGORA_ATTEMPTS: usize = 11;
 /// Pause after a failed accept, so that running out of file descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often a gateway with `limits.max_connections` looks for one that has gone.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// A request that is already on its way when the stop comes is still served.
 const LAST_REQUESTS: Duration = Duration::from_millis(50);
 
@@ -47,12 +49,15 @@ pub async fn serve(
             drop(open);
         });
     };
+    // Each connection has a clone of the proxy.
+    let full = || Arc::strong_count(&proxy) > store.current().config.limits.max_connections;
     let mut stopping = stop.clone();
     loop {
         tokio::select! {
             biased;
             () = stopped(&mut stopping) => break,
-            accepted = listener.accept() => match accepted {
+            () = tokio::time::sleep(FULL_PAUSE), if full() => {}
+            accepted = listener.accept(), if !full() => match accepted {
                 Ok(stream) => start(stream),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");

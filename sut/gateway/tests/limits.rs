@@ -174,3 +174,24 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
         .insert("transfer-encoding", "chunked".parse().unwrap());
     assert_eq!(send(gateway.shop, chunked).await.unwrap().body.len(), 1000);
 }
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_until_one_is_closed() {
+    let only = Upstream::start().await;
+    let gateway = Gateway::before(&[&only], json!({"limits": {"max_connections": 1}})).await;
+    let shop = gateway.shop;
+    let mut first = eventually("the only place is free", async || {
+        let mut connection = Connection::open(shop).await.ok()?;
+        connection.get("/products").await.ok().map(|_| connection)
+    })
+    .await;
+    let waiting = tokio::spawn(async move { get(shop, "/products").await });
+    // Were it served it would be while the first one is asked so often.
+    for _ in 0..20 {
+        assert_eq!(first.get("/products").await.unwrap().status, 200);
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished());
+    drop(first);
+    assert_eq!(waiting.await.unwrap().status, 200);
+}

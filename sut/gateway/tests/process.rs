@@ -7,10 +7,15 @@
 
 mod support;
 
-use std::{process::Command, sync::Arc, time::Instant};
+use std::{
+    os::unix::net::UnixDatagram,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Instant,
+};
 
 use http::Method;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::{
     client::{Connection, get},
@@ -271,4 +276,36 @@ fn a_wrong_argument_is_a_usage_error() {
     let (code, message) = fails(command(directory.path()).arg("--listen=everywhere"));
     assert_eq!(code, 2);
     assert!(message.contains("--listen"), "{message}");
+}
+
+#[test]
+fn systemd_is_told_when_it_serves_that_it_lives_and_when_it_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let mut child = command(directory.path())
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let wait_for = |wanted: &str| {
+        let mut buffer = [0; 1024];
+        loop {
+            let length = socket
+                .recv(&mut buffer)
+                .unwrap_or_else(|error| panic!("{wanted}: {error}"));
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if message.lines().any(|line| line.starts_with(wanted)) {
+                return;
+            }
+        }
+    };
+    wait_for("READY=1");
+    wait_for("WATCHDOG=1");
+    wait_for("WATCHDOG=1");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    wait_for("STOPPING=1");
+    assert!(child.wait().unwrap().success());
 }

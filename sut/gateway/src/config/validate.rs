@@ -74,6 +74,11 @@ pub(super) fn validate(config: &GatewayConfig) -> Result<(), Vec<FieldError>> {
     );
 
     report.range(
+        "limits.max_connections",
+        config.limits.max_connections,
+        1..=100_000,
+    );
+    report.range(
         "limits.max_in_flight",
         config.limits.max_in_flight,
         1..=100_000,

@@ -20,7 +20,7 @@ pub fn from_upstream(
     if let Some(attempt) = &mut ctx.attempt {
         attempt.status = Some(status);
         gateway.metrics.answered_after(
-            &attempt.upstream.name,
+            attempt.upstream.address,
             attempt.started.elapsed().as_secs_f64(),
         );
     }
