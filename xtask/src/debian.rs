@@ -140,6 +140,23 @@ impl Rootfs {
             .env("DEBIAN_FRONTEND", "noninteractive")
     }
 
+    /// A command inside, with another folder's files laid over the image's. Read-only, so both stay as they are.
+    pub(crate) fn overlaid(&self, over: &Path, program: &str) -> Run {
+        let script = r#"set -e; merged=$(mktemp -d); trap 'umount -l "$merged"; rmdir "$merged"' EXIT
+            mount -t overlay overlay -o "lowerdir=$2:$1" "$merged"; shift 2
+            mount -t proc proc "$merged/proc"; mount -t tmpfs tmpfs "$merged/run"; mount -t tmpfs tmpfs "$merged/tmp"
+            chroot "$merged" "$@""#;
+        Run::root("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c"])
+            .arg(script)
+            .arg("in-image")
+            .arg(&self.path)
+            .arg(over)
+            .arg(program)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+    }
+
     /// Writes a file inside.
     pub(crate) fn write(&self, path: &str, mode: &str, content: &str) -> Result<()> {
         let file = self.path.join(path.trim_start_matches('/'));

@@ -5,9 +5,11 @@
 mod apt;
 mod build_ebpf;
 mod debian;
+mod e2e;
 mod fingerprint;
 mod initramfs;
 mod kernels;
+mod lint;
 mod lock;
 mod machine;
 mod package;
@@ -17,7 +19,9 @@ mod qemu;
 mod reach;
 mod results;
 mod run;
+mod test;
 mod toolchain;
+mod unit;
 mod up;
 mod vm;
 
@@ -61,6 +65,8 @@ enum Verb {
     Status,
     /// Build everything and make one .deb in dist/
     Package,
+    /// Run the tests: all of them, or some lanes
+    Test(test::Args),
     /// Run the kernel tests on Debian's stock kernels in QEMU
     Vm(vm::Args),
 }
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Ctl { args } => reach::ctl(&args),
         Verb::Status => reach::status(),
         Verb::Package => package::build().map(|_| ExitCode::SUCCESS),
+        Verb::Test(args) => Ok(test::run(&args)),
         Verb::Vm(args) => vm::run(&args).map(results::Totals::conclude),
     };
     done.unwrap_or_else(|error| {

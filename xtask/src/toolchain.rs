@@ -25,6 +25,9 @@ pub(crate) struct Toolchain {
     llvm: u32,
 }
 
+/// Its name, and what finds its compilers.
+type Way = (&'static str, fn() -> Result<Vec<Toolchain>>);
+
 /// A linker that fits the compiler.
 pub(crate) struct Linker {
     /// The program.
@@ -36,7 +39,7 @@ pub(crate) struct Linker {
 /// The first that is there, in this order: a toolchain with core's sources, Debian's packages, rustup's component.
 pub(crate) fn find() -> Result<(Toolchain, Linker)> {
     let mut refused = Vec::new();
-    let ways: [(&str, fn() -> Result<Vec<Toolchain>>); 3] = [
+    let ways: [Way; 3] = [
         ("a toolchain with rust-src", installed),
         ("Debian's rustc-web", from_debian),
         ("rustup component add rust-src", from_rustup),

@@ -11,8 +11,7 @@ use crate::initramfs::Initramfs;
 use crate::kernels::{self, Series};
 use crate::qemu::{self, Guest};
 use crate::results::Totals;
-use crate::run::Run;
-use crate::{build_ebpf, paths};
+use crate::{build_ebpf, package, paths};
 
 const PACKAGE: &str = "observastack-vm-tests";
 
@@ -43,10 +42,7 @@ impl Args {
 /// Builds what is needed, then boots each kernel and collects its tests.
 pub(crate) fn run(args: &Args) -> Result<Totals> {
     let object = build_ebpf::build()?;
-    Run::new("cargo")
-        .args(["build", "--release", "-p", PACKAGE])
-        .limit_s(1800)
-        .step("build the kernel tests")?;
+    package::build_programs([PACKAGE], "build the kernel tests")?;
     let tools = kernels::tools()?;
     let mut totals = Totals::default();
     for series in Series::ALL
@@ -96,7 +92,7 @@ fn boot(series: Series, tools: &Rootfs, object: &Path, args: &Args) -> Result<To
         _ if panicked => Some("the kernel panicked"),
         None => Some("the guest ended without a verdict"),
         Some(false) if totals.failed == 0 => Some("the guest reports a failure outside the tests"),
-        Some(true) if totals.is_empty() => Some("no test ran"),
+        Some(true) if totals.is_empty() && args.filter.is_none() => Some("no test ran"),
         Some(_) => None,
     };
     if let Some(reason) = reason {

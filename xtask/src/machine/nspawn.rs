@@ -70,9 +70,12 @@ pub(crate) fn start(name: Name) -> Result<State> {
     state.save(name)?;
     network::connect(name, &subnet).with_context(|| console_end(name))?;
     state.wait_for_ssh(name, Duration::from_secs(120), || {
-        // On a host with systemd the child is systemd-run, which has left by now; the machine's process counts.
-        child.try_wait()?;
-        still_running(name)
+        // On a host with systemd the child is systemd-run, which has left by now; the machine's own process counts.
+        if child.try_wait()?.is_none() {
+            Ok(())
+        } else {
+            still_running(name)
+        }
     })?;
     // Every program that the injector loads is checked against this file; without it the lab could only half work.
     state

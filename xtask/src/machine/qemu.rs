@@ -82,7 +82,7 @@ pub(crate) fn start(name: Name, size: Size) -> Result<State> {
         .rsplit(':')
         .next()
         .context("the shop's address has no port")?;
-    command(name, &tools, &dir, accelerator, size, state.port, shop_port)
+    let mut child = command(name, &tools, &dir, accelerator, size, state.port, shop_port)
         .spawn(&console_log(name))?;
     // Emulated, sshd answers after a minute on a machine that has nothing else to do.
     let limit = Duration::from_secs(if accelerator == Accelerator::Kvm {
@@ -90,7 +90,14 @@ pub(crate) fn start(name: Name, size: Size) -> Result<State> {
     } else {
         600
     });
-    state.wait_for_ssh(name, limit, || still_running(name))?;
+    state.wait_for_ssh(name, limit, || {
+        // At first the child is still on its way to becoming QEMU.
+        if child.try_wait()?.is_none() {
+            Ok(())
+        } else {
+            still_running(name)
+        }
+    })?;
     Ok(state)
 }
 

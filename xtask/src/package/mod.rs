@@ -41,11 +41,7 @@ pub(crate) fn build() -> Result<PathBuf> {
         &["libsystemd-dev", "pkg-config", "cmake", "clang", "dpkg-dev"],
     )?;
     let object = build_ebpf::build()?;
-    // The whole workspace at once: a choice of packages would compile shared dependencies again with other features.
-    Run::new("cargo")
-        .args(["build", "--release", "--workspace", "--bins"])
-        .limit_s(3600)
-        .step("build the workspace")?;
+    build_programs(PROGRAMS.map(|(program, _)| program), "build the programs")?;
 
     let work = paths::target().join("package");
     fs::create_dir_all(&work)?;
@@ -103,6 +99,31 @@ pub(crate) fn build() -> Result<PathBuf> {
         fs::metadata(&deb)?.len() / 1024
     );
     Ok(deb)
+}
+
+/// Compiles programs of the workspace with the features that the whole workspace asks for: a build of single packages would compile shared
+/// dependencies again with others.
+pub(crate) fn build_programs<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    label: &str,
+) -> Result<()> {
+    let programs = names.into_iter().flat_map(|name| ["--bin", name]);
+    Run::new("cargo")
+        .args(["build", "--release", "--workspace"])
+        .args(programs)
+        .limit_s(3600)
+        .step(label)
+        .map(drop)
+}
+
+/// The files of the package as they will be on a machine, without DEBIAN.
+pub(crate) fn tree() -> Result<PathBuf> {
+    build()?;
+    let work = paths::target().join("package");
+    let _lock = lock::take(&work.join(".lock"))?;
+    let tree = assemble(&work, &paths::bpf_object())?;
+    tree.manifest(&paths::root().join("packaging/manifest.txt"), "@VERSION@")?;
+    Ok(tree.root().to_owned())
 }
 
 /// Version and time of the package, both from the commit.

@@ -1,0 +1,201 @@
+//! The end-to-end lane: the playbook makes a lab out of a fresh Debian machine, the test program uses and breaks it from inside, and the
+//! uninstallation has to leave the machine as it was.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+
+use crate::machine::{Name, State, nspawn};
+use crate::results::Totals;
+use crate::{package, paths, playbook, up};
+
+const PROGRAM: &str = "observastack-e2e";
+const REMOTE: &str = "/root/end-to-end-tests";
+
+/// Makes the machine, runs everything, takes it down.
+pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
+    let name = Name::Test;
+    let _lock = name.lock()?;
+    nspawn::host_packages()?;
+    let deb = package::build()?;
+    package::build_programs([PROGRAM], "build the end-to-end tests")?;
+    up::take_down(name).context("removing an old test machine")?;
+    let state = nspawn::start(name)?;
+    let mut totals = Totals::default();
+    let done = tests(name, &state, &deb, filter, &mut totals);
+    if let Err(error) = &done {
+        println!("{error:#}");
+        totals.failed += 1;
+    }
+    if totals.failed > 0 {
+        show_logs(name, &state);
+    }
+    if keep {
+        eprintln!(
+            "    the machine stays: ssh -i {} root@{}",
+            name.state_dir().join("key").display(),
+            state.address
+        );
+    } else {
+        up::take_down(name)?;
+    }
+    Ok(totals)
+}
+
+fn tests(
+    name: Name,
+    state: &State,
+    deb: &std::path::Path,
+    filter: Option<&str>,
+    totals: &mut Totals,
+) -> Result<()> {
+    // Something of the machine's owner's, next to the lab and as close to it as can be.
+    state
+        .ssh(name, "pg_createcluster 17 main --start && runuser -u postgres -- psql -qc 'create table theirs as select 42 as answer'")
+        .limit_s(60)
+        .output()
+        .context("making a database of the machine's owner")?;
+    let before = snapshot(name, state)?;
+
+    let mut check = Check { totals, filter };
+    // Nothing else can be tried without it.
+    playbook::install(name, state, deb, "playbook install.yml")
+        .map(drop)
+        .inspect_err(|_| println!("test playbook_installs_the_lab ... FAILED"))?;
+    check.always("playbook_installs_the_lab", Ok(()));
+    check.named("second_run_of_the_playbook_changes_nothing", || {
+        let recap = playbook::install(name, state, deb, "playbook install.yml, second run")?;
+        if recap.changed > 0 {
+            let changed: Vec<&String> = recap
+                .lines
+                .iter()
+                .filter(|line| line.starts_with("changed:") || line.starts_with("TASK"))
+                .collect();
+            let tasks: Vec<&str> = changed
+                .windows(2)
+                .filter(|pair| pair[1].starts_with("changed:"))
+                .map(|pair| pair[0].as_str())
+                .collect();
+            bail!("{} tasks report a change: {tasks:?}", recap.changed);
+        }
+        Ok(())
+    });
+    check.named("units_pass_systemds_own_check", || {
+        let units = "systemd-analyze verify --man=no /usr/lib/systemd/system/observastack*";
+        let said = state
+            .ssh(name, &format!("{units} 2>&1"))
+            .limit_s(60)
+            .status()?;
+        if said.status.success() && said.stdout.is_empty() {
+            Ok(())
+        } else {
+            bail!("systemd-analyze verify: {}", said.stdout)
+        }
+    });
+
+    *check.totals += programs(name, state, filter)?;
+
+    check.named("uninstallation_leaves_the_machine_as_it_was", || {
+        playbook::uninstall(name, state)?;
+        let after = snapshot(name, state)?;
+        let left: Vec<&String> = after.difference(&before).collect();
+        let lost: Vec<&String> = before.difference(&after).collect();
+        if left.is_empty() && lost.is_empty() {
+            Ok(())
+        } else {
+            bail!("left behind: {left:#?}\nno longer there: {lost:#?}")
+        }
+    });
+    Ok(())
+}
+
+/// Counts what xtask itself checks, in the same words as a test program.
+struct Check<'a> {
+    totals: &'a mut Totals,
+    filter: Option<&'a str>,
+}
+
+impl Check<'_> {
+    fn named(&mut self, name: &str, work: impl FnOnce() -> Result<()>) {
+        if self.filter.is_none_or(|filter| name.contains(filter)) {
+            self.always(name, work());
+        }
+    }
+
+    fn always(&mut self, name: &str, result: Result<()>) {
+        match &result {
+            Ok(()) => println!("test {name} ... ok"),
+            Err(error) => println!("test {name} ... FAILED: {error:#}"),
+        }
+        self.totals.count(result.is_ok());
+    }
+}
+
+/// The test program runs inside, as root: it looks at units, cgroups and sockets there.
+fn programs(name: Name, state: &State, filter: Option<&str>) -> Result<Totals> {
+    let program = fs::read(paths::release_dir().join(PROGRAM))
+        .context("the end-to-end tests are not built")?;
+    state
+        .ssh(name, &format!("cat > {REMOTE} && chmod 755 {REMOTE}"))
+        .input(program)
+        .limit_s(60)
+        .output()?;
+    let filter = filter
+        .map(|filter| format!(" '{}'", filter.replace('\'', "")))
+        .unwrap_or_default();
+    let mut totals = Totals::default();
+    let mut has_result = false;
+    let ended = state
+        .ssh(name, &format!("{REMOTE} --test-threads 1{filter} 2>&1"))
+        .limit_s(1500)
+        .stream(|line| {
+            println!("{line}");
+            has_result |= line.contains("test result: ");
+            totals.read(line);
+        });
+    match ended {
+        Err(error) => {
+            println!("test {PROGRAM} ... FAILED: {error:#}");
+            totals.failed += 1;
+        }
+        Ok(ended) if !has_result || (!ended.status.success() && totals.failed == 0) => {
+            println!(
+                "test {PROGRAM} ... FAILED: it ended without a result ({})",
+                ended.status
+            );
+            totals.failed += 1;
+        }
+        Ok(_) => {}
+    }
+    state.ssh(name, &format!("rm -f {REMOTE}")).output()?;
+    Ok(totals)
+}
+
+/// The machine as its owner knows it, one fact a line: packages, users, configuration, units, mounts, and a database that never stopped.
+fn snapshot(name: Name, state: &State) -> Result<BTreeSet<String>> {
+    let script = r#"
+        dpkg-query -W -f 'package ${Package} ${db:Status-Status}\n' | grep -v ' config-files$' ; dpkg-query -W -f 'package ${Package} ${db:Status-Status}\n' | grep ' config-files$'
+        apt-mark showmanual | sed 's/^/asked for /'
+        getent passwd | sed 's/^/user /'; getent group | sed 's/^/group /'
+        find /etc -xdev ! -name '*-' ! -name '.pwd.lock' ! -name 'ld.so.cache' ! -name '.updated' -type f -exec sha256sum {} + | sed 's/^/file /'
+        find /etc -xdev -type d -o -xdev -type l | sed 's/^/entry /'
+        find / -xdev -path /proc -prune -o -iname '*observastack*' -print | grep -v '^/var/log/journal/' | sed 's/^/named after us /'
+        find /run /sys/fs/cgroup /tmp /var/tmp -iname '*observastack*' 2>/dev/null | sed 's/^/named after us /'
+        systemctl list-units --all --plain --no-legend 'observastack*' 'postgresql@*' | awk '{print "unit", $1, $2, $3}'
+        ss -Hltn | awk '{print "listens on", $4}'
+        runuser -u postgres -- psql -qAt -c 'select pg_postmaster_start_time(), answer from theirs' | sed 's/^/their database /'
+    "#;
+    let facts = state.ssh(name, script).limit_s(120).output()?;
+    Ok(facts.lines().map(str::to_owned).collect())
+}
+
+fn show_logs(name: Name, state: &State) {
+    println!("---- the machine's journal and the kernel's log");
+    let command = "systemctl --no-pager --failed; journalctl --no-pager --lines 300 --unit 'observastack*'; dmesg | tail -n 50";
+    match state.ssh(name, command).limit_s(60).status() {
+        Ok(ended) => println!("{}", ended.lines.join("\n")),
+        Err(error) => println!("{error:#}"),
+    }
+    println!("---- end of the logs");
+}

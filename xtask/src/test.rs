@@ -1,0 +1,77 @@
+//! `cargo xtask test`: every test there is, in lanes that can be run one by one.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::results::Totals;
+use crate::{e2e, lint, unit, vm};
+
+/// A part of the tests.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Lane {
+    /// Formatting, clippy, the crate graph, licences, shell scripts, playbooks, units
+    Lint,
+    /// Unit and property tests of the workspace
+    Unit,
+    /// The faults on Debian's stock kernels in QEMU
+    Kernel,
+    /// The installed lab in a systemd-nspawn machine of its own
+    E2e,
+}
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this lane; may be given several times
+    #[arg(long, value_enum)]
+    lane: Vec<Lane>,
+    /// Leave the machine of the end-to-end tests running afterwards (cargo xtask down removes it)
+    #[arg(long)]
+    keep: bool,
+    /// Only tests whose name contains this; the lint lane is left out then
+    filter: Option<String>,
+}
+
+/// Runs the lanes, a failed one does not stop the next, and prints the totals as the last line.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let all = [Lane::Lint, Lane::Unit, Lane::Kernel, Lane::E2e];
+    let wanted = all.into_iter().filter(|lane| {
+        let asked_for = args.lane.contains(lane);
+        asked_for || (args.lane.is_empty() && !(args.filter.is_some() && *lane == Lane::Lint))
+    });
+    let filter = args.filter.as_deref();
+    let mut summary = Vec::new();
+    let mut totals = Totals::default();
+    for lane in wanted {
+        let (name, run): (_, &dyn Fn() -> Result<Totals>) = match lane {
+            Lane::Lint => ("lint", &lint::run),
+            Lane::Unit => ("unit", &|| unit::run(filter)),
+            Lane::Kernel => ("kernel", &|| vm::run(&vm::Args::all(args.filter.clone()))),
+            Lane::E2e => ("e2e", &|| e2e::run(filter, args.keep)),
+        };
+        println!("==> lane {name}");
+        let started = Instant::now();
+        let of_lane = run().unwrap_or_else(|error| {
+            // What a lane could not begin with is a failure of the lane, not of nothing.
+            println!("test lane {name} ... FAILED: {error:#}");
+            Totals {
+                failed: 1,
+                ..Totals::default()
+            }
+        });
+        summary.push(format!(
+            "    lane {name}: {of_lane} in {:.0} s",
+            started.elapsed().as_secs_f64()
+        ));
+        println!("{}", summary.last().map_or("", String::as_str));
+        totals += of_lane;
+    }
+    if totals.is_empty() {
+        println!("no test has a name with {:?} in it", filter.unwrap_or(""));
+        totals.failed = 1;
+    }
+    println!("==> all lanes\n{}", summary.join("\n"));
+    totals.conclude()
+}
