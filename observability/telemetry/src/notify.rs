@@ -12,6 +12,12 @@ pub fn ready() {
     send(&[(daemon::STATE_READY, "1".to_owned())]);
 }
 
+/// The service needs more time until [`ready`]: at least this much from now (`EXTEND_TIMEOUT_USEC`).
+pub fn extend_start_timeout(more: Duration) {
+    let more_us = u64::try_from(more.as_micros()).unwrap_or(u64::MAX);
+    send(&[("EXTEND_TIMEOUT_USEC", more_us.to_string())]);
+}
+
 /// The service has begun to stop.
 pub fn stopping() {
     send(&[(daemon::STATE_STOPPING, "1".to_owned())]);

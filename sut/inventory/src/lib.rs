@@ -12,11 +12,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
-pub mod database;
 pub mod metrics;
-pub mod request_body;
 pub mod routes;
 pub mod service;
-pub mod service_error;
 pub mod settings;
 pub mod stock;

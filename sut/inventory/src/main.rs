@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use observastack_inventory::database::DatabaseArgs;
 use observastack_inventory::service::assemble;
 use observastack_inventory::settings::InventoryConfig;
 use observastack_kit::config::ConfigStore;
+use observastack_kit::database::DatabaseArgs;
 use observastack_kit::http::Server;
 use observastack_kit::lifecycle::{Ended, Lifecycle};
 use observastack_kit::{admin, http};
 use observastack_telemetry::logs;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long requests in flight have after SIGTERM; the server's own drain takes 10 s of it at most.
 const GRACE: Duration = Duration::from_secs(15);
@@ -85,7 +84,6 @@ async fn serve(
     listener: std::net::TcpListener,
     admin_socket: admin::AdminSocket,
 ) -> anyhow::Result<Ended> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
@@ -108,12 +106,9 @@ async fn serve(
     lifecycle.spawn("admin", admin);
     tracing::info!(%address, "listening");
 
-    tokio::select! {
-        migrated = service.migrated.wait_for(|migrated| *migrated) => {
-            migrated.context("the database's supervisor ended")?;
-        }
-        // Nothing was promised to anybody yet, so there is nothing to finish.
-        _ = terminate.recv() => return Ok(Ended::Drained),
-    }
-    Ok(lifecycle.run(&config, GRACE).await?)
+    let ready = async {
+        // Fails with the supervisor only, which is never ended while we wait.
+        let _ = service.migrated.wait_for(|migrated| *migrated).await;
+    };
+    Ok(lifecycle.run_when(ready, &config, GRACE).await?)
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode};
 use observastack_kit::config::ConfigStore;
-use observastack_kit::http::{Request, Response, Router, json};
+use observastack_kit::http::{HttpError, Request, Response, Router, json};
 use serde::Deserialize;
 
 use crate::cache::{Cache, LoadLost};
-use crate::database::{Database, DatabaseError};
 use crate::metrics::InventoryMetrics;
-use crate::request_body::read_json;
-use crate::service_error::{ServiceError, answer};
 use crate::settings::{InventoryConfig, LimitSettings};
 use crate::stock::{self, Line, Reserved, Stock};
+use observastack_kit::database::{Database, DatabaseError};
+use observastack_kit::service::ServiceError;
+use observastack_kit::service::read_json;
 
 /// The longest SKU and reservation key; both are ASCII letters, digits, `-` and `_`.
 const MAX_NAME: usize = 64;
@@ -63,17 +63,23 @@ pub fn routes(inventory: Arc<Inventory>) -> Router<Inventory> {
         .get(
             "/stock/{sku}",
             async |inventory: Arc<Inventory>, request| {
-                answer(read_stock(&inventory, &request).await)
+                read_stock(&inventory, &request)
+                    .await
+                    .map_err(HttpError::from)
             },
         )
         .post(
             "/reservations",
-            async |inventory: Arc<Inventory>, request| answer(reserve(&inventory, request).await),
+            async |inventory: Arc<Inventory>, request| {
+                reserve(&inventory, request).await.map_err(HttpError::from)
+            },
         )
         .route(
             Method::DELETE,
             "/reservations/{key}",
-            async |inventory: Arc<Inventory>, request| answer(release(&inventory, &request).await),
+            async |inventory: Arc<Inventory>, request| {
+                release(&inventory, &request).await.map_err(HttpError::from)
+            },
         )
 }
 

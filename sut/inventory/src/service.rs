@@ -6,14 +6,17 @@ use observastack_kit::config::ConfigStore;
 use observastack_kit::health::Health;
 use observastack_kit::http::Router;
 use observastack_kit::ops::{self, Ops};
+use observastack_kit::service::render_error;
 use observastack_telemetry::metrics::{self, HttpMetrics};
 use tokio::sync::watch;
 
 use crate::cache::Cache;
-use crate::database::{Database, DatabaseArgs, DatabaseError, DatabaseMetrics, Schema, supervise};
 use crate::metrics::InventoryMetrics;
 use crate::routes::{Inventory, routes};
 use crate::settings::InventoryConfig;
+use observastack_kit::database::{
+    Database, DatabaseArgs, DatabaseError, DatabaseMetrics, Schema, supervise,
+};
 
 mod migrations {
     refinery::embed_migrations!("migrations");
@@ -67,7 +70,9 @@ pub fn assemble(
         cache,
         metrics: inventory_metrics,
     };
-    let router = routes(Arc::new(inventory)).merge(ops::routes(ops.clone()));
+    let router = routes(Arc::new(inventory))
+        .merge(ops::routes(ops.clone()))
+        .render_errors(render_error);
     Ok(Assembled {
         router,
         ops,

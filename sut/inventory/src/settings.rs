@@ -5,7 +5,7 @@ use std::time::Duration;
 use observastack_kit::config::{FieldError, ServiceConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::database::PoolSettings;
+use observastack_kit::database::PoolSettings;
 
 /// The whole configuration, as `GET /config` shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

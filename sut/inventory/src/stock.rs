@@ -1,6 +1,6 @@
 //! Stock in the database: reading it, reserving from it, releasing what was reserved.
 
-use crate::database::{Database, DatabaseError, Statement};
+use observastack_kit::database::{Database, DatabaseError, Statement};
 use serde::{Deserialize, Serialize};
 
 /// One item's stock.

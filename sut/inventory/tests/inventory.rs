@@ -420,9 +420,24 @@ async fn starts_before_its_database_and_comes_back_after_losing_it() {
         started.elapsed()
     );
 
+    let notices = service.notices();
+    let tells = |start: &str| notices.iter().any(|line| line.starts_with(start));
+    assert!(
+        tells("EXTEND_TIMEOUT_USEC=") && tells("STATUS=starting, database: "),
+        "{notices:?}"
+    );
+    assert!(!tells("READY="), "{notices:?}");
+
     cluster.start_server();
     let service = service.ready().await;
     assert_eq!(service.client.get("/stock/P00001").await.status, 200);
+    eventually("the manager is told", async || {
+        service
+            .notices()
+            .contains(&"READY=1".to_owned())
+            .then_some(())
+    })
+    .await;
 
     cluster.stop_server();
     eventually("the loss is seen", async || {
@@ -432,6 +447,17 @@ async fn starts_before_its_database_and_comes_back_after_losing_it() {
     cluster.start_server();
     let service = service.ready().await;
     assert_eq!(service.client.get("/stock/P00002").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stop_while_waiting_for_the_database_is_a_clean_end() {
+    let mut cluster = Cluster::start();
+    cluster.stop_server();
+    let mut service = start(&cluster, &json!({}));
+    assert_eq!(service.client.get("/healthz").await.status, 503);
+    service.terminate();
+    assert_eq!(service.wait().code(), Some(0));
+    assert!(!service.notices().contains(&"READY=1".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

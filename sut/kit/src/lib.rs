@@ -5,7 +5,9 @@
 //! - [`http`]: an HTTP/1.1 server with a connection limit, timeouts, RED metrics and a graceful drain;
 //! - [`health`]: what makes the service alive, and what makes it ready;
 //! - [`ops`]: the `/healthz`, `/livez` and `/metrics` routes;
-//! - [`lifecycle`]: SIGTERM, SIGHUP and systemd's watchdog.
+//! - [`lifecycle`]: SIGTERM, SIGHUP and systemd's watchdog;
+//! - [`service`]: the shape of the shop's errors, and its JSON bodies;
+//! - `database` (with the feature of that name): PostgreSQL through a pool that follows the configuration.
 //!
 //! A stop is told everywhere by a `tokio::sync::watch::Receiver<bool>` that turns `true` (the type pingora uses too),
 //! so every part also works inside a runtime that is not ours.
@@ -13,7 +15,10 @@
 
 pub mod admin;
 pub mod config;
+#[cfg(feature = "database")]
+pub mod database;
 pub mod health;
 pub mod http;
 pub mod lifecycle;
 pub mod ops;
+pub mod service;

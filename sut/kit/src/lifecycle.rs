@@ -60,6 +60,16 @@ async fn reload<C: ServiceConfig>(store: &ConfigStore<C>) {
     notify::ready();
 }
 
+/// How much longer systemd is asked to wait for a start that takes its time.
+const START_EXTENSION: Duration = Duration::from_secs(20);
+
+/// What may come while a service runs.
+enum Event {
+    Hangup,
+    Stop,
+    Failure(LifecycleError),
+}
+
 /// How a service ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -159,22 +169,40 @@ impl Lifecycle {
     /// # Errors
     /// A task that ended or failed by itself; the others are drained all the same.
     pub async fn run<C: ServiceConfig>(
+        self,
+        store: &ConfigStore<C>,
+        grace: Duration,
+    ) -> Result<Ended, LifecycleError> {
+        self.run_when(std::future::ready(()), store, grace).await
+    }
+
+    /// As [`Lifecycle::run`], but tells systemd that the service is ready when `ready` ends. Until then systemd is
+    /// asked for more time again and again: a service whose database comes up late is late, not failed.
+    ///
+    /// # Errors
+    /// As [`Lifecycle::run`].
+    pub async fn run_when<C: ServiceConfig>(
         mut self,
+        ready: impl Future<Output = ()>,
         store: &ConfigStore<C>,
         grace: Duration,
     ) -> Result<Ended, LifecycleError> {
         let watchdog = tokio::spawn(watch_alive(self.health.clone(), self.shutdown()));
-        notify::status(&format!(
-            "serving, configuration version {}",
-            store.version()
-        ));
-        notify::ready();
-        let failure = loop {
-            tokio::select! {
-                _ = self.terminate.recv() => break None,
-                _ = self.interrupt.recv() => break None,
-                _ = self.hangup.recv() => reload(store).await,
-                Some(ended) = self.tasks.join_next() => break Some(failure(ended)),
+        let failure = 'running: {
+            if let Err(failure) = self.wait_until(ready, store).await {
+                break 'running failure;
+            }
+            notify::status(&format!(
+                "serving, configuration version {}",
+                store.version()
+            ));
+            notify::ready();
+            loop {
+                match self.event().await {
+                    Event::Hangup => reload(store).await,
+                    Event::Stop => break None,
+                    Event::Failure(failure) => break Some(failure),
+                }
             }
         };
         notify::stopping();
@@ -188,6 +216,43 @@ impl Lifecycle {
         match failure {
             Some(failure) => Err(failure),
             None => Ok(ended),
+        }
+    }
+
+    /// Waits for `ready`; an error is the end of the service before, with the failure if there is one.
+    async fn wait_until<C: ServiceConfig>(
+        &mut self,
+        ready: impl Future<Output = ()>,
+        store: &ConfigStore<C>,
+    ) -> Result<(), Option<LifecycleError>> {
+        let mut ready = std::pin::pin!(ready);
+        let mut signs_of_life = tokio::time::interval(START_EXTENSION / 4);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut ready => return Ok(()),
+                event = self.event() => match event {
+                    // systemd must not hear of a reload before it heard that we are ready. The store logs a refusal.
+                    Event::Hangup => drop(store.reload().await),
+                    Event::Stop => return Err(None),
+                    Event::Failure(failure) => return Err(Some(failure)),
+                },
+                _ = signs_of_life.tick() => {
+                    notify::extend_start_timeout(START_EXTENSION);
+                    let missing = self.health.is_ready().reasons.into_iter();
+                    let missing = missing.map(|reason| format!("{}: {}", reason.check, reason.reason));
+                    notify::status(&format!("starting, {}", missing.collect::<Vec<_>>().join("; ")));
+                }
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.hangup.recv() => Event::Hangup,
+            Some(ended) = self.tasks.join_next() => Event::Failure(failure(ended)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A service's own process, with a configuration and directories for one test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,6 +14,8 @@ pub struct Service {
     /// For its port.
     pub client: HttpClient,
     process: Child,
+    /// What a service manager would read from.
+    manager: UnixDatagram,
     directory: tempfile::TempDir,
 }
 
@@ -28,6 +30,8 @@ impl Service {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         std::fs::write(path("site.json"), site_config.to_string()).unwrap();
+        let manager = UnixDatagram::bind(path("notify")).unwrap();
+        manager.set_nonblocking(true).unwrap();
         let mut process = Command::new(binary)
             .args([
                 "--listen",
@@ -43,6 +47,7 @@ impl Service {
             ])
             .args(["--site-config", &path("site.json")])
             .args(more_arguments)
+            .env("NOTIFY_SOCKET", path("notify"))
             .env_remove("CREDENTIALS_DIRECTORY")
             .env_remove("JOURNAL_STREAM")
             .env_remove("OBSERVASTACK_LOG")
@@ -53,6 +58,7 @@ impl Service {
         Service {
             client: HttpClient::new(format!("http://{address}")),
             process,
+            manager,
             directory,
         }
     }
@@ -82,6 +88,20 @@ impl Service {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
         serde_json::from_str(body).unwrap()
+    }
+
+    /// The lines that the service told its manager since the last call.
+    pub fn notices(&self) -> Vec<String> {
+        let mut buffer = [0; 4096];
+        let mut notices = Vec::new();
+        while let Ok(length) = self.manager.recv(&mut buffer) {
+            notices.extend(
+                String::from_utf8_lossy(&buffer[..length])
+                    .lines()
+                    .map(str::to_owned),
+            );
+        }
+        notices
     }
 
     /// Sends SIGTERM.

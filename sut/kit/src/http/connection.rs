@@ -118,7 +118,7 @@ async fn answer(
     };
     let response = outcome.unwrap_or_else(|error| {
         record.error = error.status.is_server_error().then(|| error.chain());
-        error.into_response()
+        (shared.table.render_error)(error).into_response()
     });
     record.status = Some(response.status());
     response

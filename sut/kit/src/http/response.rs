@@ -28,7 +28,8 @@ pub fn json(status: StatusCode, value: &(impl Serialize + ?Sized)) -> Result<Res
     Ok(response)
 }
 
-/// A request that fails: its status, and the JSON body `{"error": "...", "fields": [..]}`.
+/// A request that fails: its status, and the JSON body `{"error": "...", "fields": [..]}`. A service with another shape
+/// for its errors sets it with [`Router::render_errors`](super::Router::render_errors).
 #[derive(Debug, thiserror::Error)]
 #[error("{status}: {message}")]
 pub struct HttpError {
@@ -40,6 +41,8 @@ pub struct HttpError {
     pub fields: Vec<FieldError>,
     /// Headers of the response, e.g. `Retry-After`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The whole body of the response, in place of message and fields.
+    pub content: Option<Box<serde_json::Value>>,
     /// What is behind it: logged, never sent.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -53,6 +56,7 @@ impl HttpError {
             message: message.into(),
             fields: Vec::new(),
             headers: Vec::new(),
+            content: None,
             source: None,
         }
     }
@@ -87,6 +91,13 @@ impl HttpError {
         self
     }
 
+    /// The whole body of the response, in place of message and fields.
+    #[must_use]
+    pub fn with_content(mut self, content: serde_json::Value) -> Self {
+        self.content = Some(Box::new(content));
+        self
+    }
+
     /// The response for the client.
     #[must_use]
     pub fn into_response(self) -> Response {
@@ -100,7 +111,11 @@ impl HttpError {
             error: self.message,
             fields: self.fields,
         };
-        let mut response = json(self.status, &content).unwrap_or_default();
+        let mut response = match self.content {
+            Some(content) => json(self.status, &content),
+            None => json(self.status, &content),
+        }
+        .unwrap_or_default();
         *response.status_mut() = self.status;
         response.headers_mut().extend(self.headers);
         response

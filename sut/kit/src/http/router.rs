@@ -33,7 +33,11 @@ pub(super) const UNMATCHED: &str = "_unmatched";
 pub struct Router<S> {
     state: Arc<S>,
     routes: Vec<Route>,
+    render_error: RenderError,
 }
+
+/// Gives an error the shape that a service's clients know.
+type RenderError = fn(HttpError) -> HttpError;
 
 pub(super) struct Route {
     method: Method,
@@ -56,6 +60,7 @@ impl<S: Send + Sync + 'static> Router<S> {
         Self {
             state,
             routes: Vec::new(),
+            render_error: |error| error,
         }
     }
 
@@ -97,7 +102,14 @@ impl<S: Send + Sync + 'static> Router<S> {
         self.route(Method::POST, template, handler)
     }
 
-    /// Adds another router's routes behind the own ones.
+    /// Gives every error, those of unknown paths and methods too, another shape; see [`HttpError::with_content`].
+    #[must_use]
+    pub fn render_errors(mut self, render: fn(HttpError) -> HttpError) -> Self {
+        self.render_error = render;
+        self
+    }
+
+    /// Adds another router's routes behind the own ones. Their errors get the own ones' shape.
     #[must_use]
     pub fn merge<T>(mut self, other: Router<T>) -> Self {
         self.routes.extend(other.routes);
@@ -107,12 +119,18 @@ impl<S: Send + Sync + 'static> Router<S> {
 
 impl<S> Router<S> {
     pub(super) fn into_table(self) -> Table {
-        Table(self.routes)
+        Table {
+            routes: self.routes,
+            render_error: self.render_error,
+        }
     }
 }
 
 /// The routes, without the state's type.
-pub(super) struct Table(Vec<Route>);
+pub(super) struct Table {
+    routes: Vec<Route>,
+    pub(super) render_error: RenderError,
+}
 
 impl Table {
     pub(super) fn find(&self, method: &Method, path: &str) -> Found<'_> {
@@ -123,7 +141,7 @@ impl Table {
         };
         let mut allowed: Vec<&str> = Vec::new();
         let mut template = UNMATCHED;
-        for route in &self.0 {
+        for route in &self.routes {
             let Some(params) = matched(route.template, path) else {
                 continue;
             };

@@ -1,11 +1,11 @@
 //! A request's JSON body, within the configured limit.
 
+use crate::http::Request;
 use http::StatusCode;
-use observastack_kit::http::Request;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use crate::service_error::ServiceError;
+use crate::service::ServiceError;
 
 /// The body as a `T`.
 ///

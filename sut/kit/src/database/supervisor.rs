@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use observastack_kit::health::Indicator;
+use crate::health::Indicator;
 use tokio::sync::watch;
 use tokio_postgres::Client;
 

@@ -10,6 +10,7 @@
 //! Every statement has a name, a deadline and a place in `db_client_operation_duration_seconds`. Every error says which
 //! of the few things went wrong that a caller treats differently: see [`DatabaseError`].
 
+mod answer;
 mod args;
 mod error;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use observastack_kit::config::FieldError;
+use crate::config::FieldError;
 
 /// Size and patience of the connection pool; every field takes effect at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,7 @@
+//! What the shop's own services say to their clients: errors with a code, and JSON bodies within a limit.
+
+mod body;
+mod error;
+
+pub use body::read_json;
+pub use error::{ServiceError, render_error};
