@@ -1,0 +1,77 @@
+//! The API server's routes.
+
+mod orders;
+mod products;
+mod report;
+
+use std::sync::Arc;
+
+use observastack_kit::config::ConfigStore;
+use observastack_kit::database::Database;
+use observastack_kit::http::{HttpError, Router};
+
+use crate::checkout::Checkout;
+use crate::inventory::InventoryClient;
+use crate::metrics::ApiMetrics;
+use crate::settings::ApiConfig;
+
+pub use report::ReportSlots;
+
+/// The longest name that a client may choose or ask for.
+const MAX_NAME: usize = 64;
+/// What such a name looks like, for errors.
+const NAME: &str = "1 to 64 letters, digits, - and _";
+
+/// What the handlers work with.
+#[derive(Debug)]
+pub struct Shop {
+    /// The live configuration.
+    pub config: ConfigStore<ApiConfig>,
+    /// The database.
+    pub database: Database,
+    /// The inventory service.
+    pub inventory: Arc<InventoryClient>,
+    /// Placing orders.
+    pub checkout: Checkout,
+    /// How many reports are computed at a time.
+    pub report_slots: ReportSlots,
+    /// The counters.
+    pub metrics: ApiMetrics,
+}
+
+/// The routes with their handlers.
+#[must_use]
+pub fn routes(shop: Arc<Shop>) -> Router<Shop> {
+    Router::new(shop)
+        .get("/products", async |shop: Arc<Shop>, request| {
+            products::list(&shop, &request)
+                .await
+                .map_err(HttpError::from)
+        })
+        .get("/products/{sku}", async |shop: Arc<Shop>, request| {
+            products::show(&shop, &request)
+                .await
+                .map_err(HttpError::from)
+        })
+        .post("/orders", async |shop: Arc<Shop>, request| {
+            orders::place(&shop, request).await.map_err(HttpError::from)
+        })
+        .get("/orders", async |shop: Arc<Shop>, request| {
+            orders::list(&shop, &request).await.map_err(HttpError::from)
+        })
+        .get("/orders/{id}", async |shop: Arc<Shop>, request| {
+            orders::show(&shop, &request).await.map_err(HttpError::from)
+        })
+        .get("/report/sales", async |shop: Arc<Shop>, request| {
+            report::sales(&shop, &request)
+                .await
+                .map_err(HttpError::from)
+        })
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
