@@ -330,7 +330,8 @@ impl Loader {
             }
             // A link dies with its cgroup. Attaching anew to a slice that stayed would run a program twice.
             for kind in [FaultKind::PacketLoss, FaultKind::ConnectError] {
-                if self.is_attached(kind) {
+                // Rules without links: the slice was seen missing in between.
+                if self.is_attached(kind) || self.has_rules(kind) {
                     self.drop_links(kind);
                     if let Err(error) = self.attach(kind) {
                         log::warn!("cannot follow a slice that was made anew: {error}");
@@ -356,6 +357,13 @@ impl Loader {
         match kind {
             FaultKind::PacketLoss => !self.packet_loss.links.is_empty(),
             FaultKind::ConnectError => !self.connect_error.links.is_empty(),
+        }
+    }
+
+    fn has_rules(&self, kind: FaultKind) -> bool {
+        match kind {
+            FaultKind::PacketLoss => !self.packet_loss.rules.is_empty(),
+            FaultKind::ConnectError => !self.connect_error.rules.is_empty(),
         }
     }
 
