@@ -104,7 +104,7 @@ pub fn probe(cgroup_root: &Path) -> Vec<Capability> {
         ring_buffer(),
         bpf_lsm(),
         program(names::TRACING, ProgramType::Tracing, None),
-        program(names::KPROBE, ProgramType::KProbe, None),
+        kprobe(Path::new(KPROBE_PMU)),
     ]
 }
 
@@ -257,6 +257,24 @@ fn bpf_lsm() -> Capability {
     }
 }
 
+/// What attaches kprobes; only a kernel with `CONFIG_KPROBES` has it.
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// Programs of this type load on kernels without kprobes too, for uprobes, and then cannot be attached to any function.
+fn kprobe(pmu: &Path) -> Capability {
+    if pmu.exists() {
+        program(names::KPROBE, ProgramType::KProbe, None)
+    } else {
+        no(
+            names::KPROBE,
+            format!(
+                "there is no {}; the kernel needs CONFIG_KPROBES=y",
+                pmu.display()
+            ),
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +300,17 @@ mod tests {
     fn a_directory_that_is_no_cgroup_mount_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(cgroup_v2(directory.path()).answer, Answer::No);
+    }
+
+    #[test]
+    fn a_kernel_without_kprobes_is_told_by_their_missing_device() {
+        let answer = kprobe(Path::new("/nonexistent/kprobe"));
+        assert_eq!(answer.answer, Answer::No);
+        assert!(
+            answer.reason.contains("/nonexistent/kprobe"),
+            "{}",
+            answer.reason
+        );
     }
 
     #[test]
