@@ -85,7 +85,14 @@ fn on_mkdir(cgroup: *const u8) -> Option<()> {
         let bytes: &mut [u8; UNIT_NAME_LEN] = unsafe { &mut (*name).bytes };
         *bytes = [0; UNIT_NAME_LEN];
         // SAFETY: reads kernel memory with faults handled, at most the buffer's length.
-        unsafe { bpf_probe_read_kernel_str_bytes(name_at, bytes) }.ok()?;
+        let length = unsafe { bpf_probe_read_kernel_str_bytes(name_at, bytes) }
+            .ok()?
+            .len();
+        // A longer name is cut to fit, and would pass for the unit whose name is its beginning.
+        const LONGEST: usize = UNIT_NAME_LEN - 1;
+        if length == LONGEST && read::<u8>(name_at, LONGEST as u32)? != 0 {
+            return None;
+        }
         // SAFETY: both map values live as long as the program runs.
         *unsafe { UNIT_NAMES.get(&*name) }?
     };
