@@ -15,11 +15,25 @@ use crate::{
 };
 
 pub(super) const CASES: &[Case] = &[
-    ("loses_exactly_the_predicted_ipv4_datagrams", predicted_ipv4),
-    ("loses_exactly_the_predicted_ipv6_datagrams", predicted_ipv6),
+    ("loses_exactly_the_predicted_ipv4_datagrams", |scene| {
+        predicted(scene, Ipv4Addr::LOCALHOST.into())
+    }),
+    ("loses_exactly_the_predicted_ipv6_datagrams", |scene| {
+        predicted(scene, Ipv6Addr::LOCALHOST.into())
+    }),
     ("of_0_percent_loses_none_and_of_100_all", none_and_all),
-    ("with_a_port_leaves_other_ports_alone", port_of_the_unit),
-    ("with_a_port_covers_the_peers_port_too", port_of_the_peer),
+    ("with_a_port_leaves_other_ipv4_ports_alone", |scene| {
+        port_of_the_unit(scene, Ipv4Addr::LOCALHOST.into())
+    }),
+    ("with_a_port_leaves_other_ipv6_ports_alone", |scene| {
+        port_of_the_unit(scene, Ipv6Addr::LOCALHOST.into())
+    }),
+    ("with_a_port_covers_the_ipv4_peers_port_too", |scene| {
+        port_of_the_peer(scene, Ipv4Addr::LOCALHOST.into())
+    }),
+    ("with_a_port_covers_the_ipv6_peers_port_too", |scene| {
+        port_of_the_peer(scene, Ipv6Addr::LOCALHOST.into())
+    }),
     ("without_a_port_covers_other_protocols", other_protocols),
     ("reaches_connected_sockets", connected_sockets),
     ("of_two_rules_composes", two_rules),
@@ -31,14 +45,6 @@ const DATAGRAMS: u64 = 5_000;
 
 /// Datagrams where it is about which, not how many.
 const SOME: u64 = 400;
-
-fn predicted_ipv4(scene: &mut Scene) -> Result<()> {
-    predicted(scene, Ipv4Addr::LOCALHOST.into())
-}
-
-fn predicted_ipv6(scene: &mut Scene) -> Result<()> {
-    predicted(scene, Ipv6Addr::LOCALHOST.into())
-}
 
 fn predicted(scene: &mut Scene, ip: IpAddr) -> Result<()> {
     let plan = Plan::of(0.2, 20);
@@ -112,16 +118,12 @@ fn none_and_all(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-fn port_of_the_unit(scene: &mut Scene) -> Result<()> {
+fn port_of_the_unit(scene: &mut Scene, ip: IpAddr) -> Result<()> {
     let mut target = scene.unit("target.service")?;
-    let (covered, other) = (target.udp_sink(LOCALHOST)?, target.udp_sink(LOCALHOST)?);
+    let (covered, other) = (target.udp_sink(ip)?, target.udp_sink(ip)?);
     let plan = Plan::of(0.5, 5).port(covered.address.port());
     let armed = scene.arm("target.service", plan.loss())?;
-    send(
-        &outside(LOCALHOST)?,
-        &[covered.address, other.address],
-        0..SOME,
-    )?;
+    send(&outside(ip)?, &[covered.address, other.address], 0..SOME)?;
 
     let (received, counts) = settled(scene, &mut target, covered, &[armed], SOME)?;
     let expected: Vec<u64> = (0..SOME).filter(|n| !plan.faults(*n)).collect();
@@ -135,10 +137,10 @@ fn port_of_the_unit(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-fn port_of_the_peer(scene: &mut Scene) -> Result<()> {
+fn port_of_the_peer(scene: &mut Scene, ip: IpAddr) -> Result<()> {
     let mut target = scene.unit("target.service")?;
-    let sink = target.udp_sink(LOCALHOST)?;
-    let (covered, other) = (outside(LOCALHOST)?, outside(LOCALHOST)?);
+    let sink = target.udp_sink(ip)?;
+    let (covered, other) = (outside(ip)?, outside(ip)?);
     let rule = Plan::always().port(covered.local_addr()?.port()).loss();
     let armed = scene.arm("target.service", rule)?;
     send(&covered, &[sink.address], 0..SOME)?;
