@@ -55,7 +55,7 @@ struct Args {
     /// Directory of the gateway's own configuration, config.json
     #[arg(
         long,
-        env = "STATE_DIRECTORY",
+        env = "OBSERVASTACK_STATE_DIR",
         default_value = "/var/lib/observastack/gateway"
     )]
     state_dir: PathBuf,

@@ -1,4 +1,4 @@
-//! Limits on the rate, the number and the size of requests.
+//! What the gateway does not let through: too many, too large, or not for clients.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -194,4 +194,18 @@ async fn connections_over_the_limit_wait_until_one_is_closed() {
     assert!(!waiting.is_finished());
     drop(first);
     assert_eq!(waiting.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn what_upstreams_show_to_operators_is_not_for_clients() {
+    let only = Upstream::start().await;
+    let gateway = Gateway::before(&[&only], json!({})).await;
+    for path in ["/metrics", "/livez", "/metrics?x=1"] {
+        assert_eq!(
+            get(gateway.shop, path).await.kind(),
+            (404, "not_found".into()),
+            "{path}"
+        );
+    }
+    assert_eq!(only.requests(), 0);
 }

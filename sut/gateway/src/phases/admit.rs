@@ -14,6 +14,8 @@ use crate::{
 };
 
 const HEALTH_PATH: &str = "/healthz";
+/// What the API servers show to operators on the same port as the shop, and no client of the shop is to see.
+const PRIVATE_PATHS: [&str; 2] = ["/metrics", "/livez"];
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Body of the health page.
@@ -33,7 +35,7 @@ pub async fn run(
     if is_health_page(session) {
         return health_page(gateway, session, ctx).await.map(|()| true);
     }
-    let Err(failure) = check_limits(gateway, session, ctx) else {
+    let Err(failure) = check(gateway, session, ctx) else {
         return Ok(false);
     };
     respond::failure(session, &ctx.identity, &failure).await?;
@@ -66,11 +68,11 @@ async fn health_page(
     respond::json(session, &ctx.identity, status, None, &body).await
 }
 
-fn check_limits(
-    gateway: &Gateway,
-    session: &Session,
-    ctx: &mut RequestContext,
-) -> Result<(), Failure> {
+fn check(gateway: &Gateway, session: &Session, ctx: &mut RequestContext) -> Result<(), Failure> {
+    if PRIVATE_PATHS.contains(&session.req_header().uri.path()) {
+        let message = "there is nothing here for the shop's clients";
+        return Err(Failure::new(404, Source::Gateway, "not_found", message));
+    }
     let config = &ctx.config.config;
     let now_ns = clock::now_ns();
     if config.rate_limit.per_client.enabled
