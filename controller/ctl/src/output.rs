@@ -1,11 +1,29 @@
 //! What verbs print: tables for people, JSON for programs.
 
+use std::{
+    io::{ErrorKind, Write},
+    process,
+};
+
 use serde::Serialize;
+
+/// Prints a line to standard output.
+///
+/// A reader that has seen enough (`| head`) ends the program without a word, as it does other tools.
+pub(crate) fn line(text: impl AsRef<str>) {
+    if let Err(error) = writeln!(std::io::stdout(), "{}", text.as_ref()) {
+        if error.kind() == ErrorKind::BrokenPipe {
+            process::exit(0);
+        }
+        eprintln!("error: cannot write to standard output: {error}");
+        process::exit(1);
+    }
+}
 
 /// Prints a value as JSON.
 pub(crate) fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => line(text),
         Err(error) => eprintln!("error: cannot write JSON: {error}"),
     }
 }

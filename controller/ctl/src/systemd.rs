@@ -24,15 +24,17 @@ pub(crate) struct Unit {
     pub(crate) memory_bytes: Option<u64>,
 }
 
-/// The lab's services that systemd has loaded, by name.
+/// The lab's services by name: those that are meant to run, and those that do something all the same.
 pub(crate) async fn units() -> Result<Vec<Unit>, Failure> {
-    const PROPERTIES: &str = "--property=Id,ActiveState,SubState,NRestarts,MainPID,MemoryCurrent";
+    const PROPERTIES: &str =
+        "--property=Id,ActiveState,SubState,UnitFileState,NRestarts,MainPID,MemoryCurrent";
     let failed = |source| Failure::Io {
         what: "cannot ask systemd (systemctl show)".to_owned(),
         source,
     };
     let show = Command::new("systemctl")
-        .args(["show", PROPERTIES, "observastack-*.service"])
+        // Without --all a pattern leaves out units that are stopped.
+        .args(["show", "--all", PROPERTIES, "observastack-*.service"])
         .output()
         .await;
     let output = show.map_err(failed)?;
@@ -63,7 +65,10 @@ fn parse_one(block: &str) -> Option<Unit> {
     };
     let number = |key: &str| values.get(key).and_then(|value| value.parse::<u64>().ok());
     let unit = text("Id");
-    (!unit.is_empty()).then(|| Unit {
+    // An instance that another unit only names in its order is loaded too, but nobody asked for it.
+    let is_wanted =
+        text("UnitFileState").starts_with("enabled") || text("ActiveState") != "inactive";
+    (!unit.is_empty() && is_wanted).then(|| Unit {
         unit,
         active: text("ActiveState"),
         sub: text("SubState"),
@@ -92,6 +97,21 @@ mod tests {
         assert_eq!(
             (units[1].restarts, units[1].pid, units[1].memory_bytes),
             (3, 12, None)
+        );
+    }
+
+    #[test]
+    fn a_stopped_unit_counts_when_it_is_enabled() {
+        let text = "Id=observastack-inventory.service\nActiveState=inactive\nSubState=dead\nUnitFileState=enabled\n\n\
+                    Id=observastack-api@7.service\nActiveState=inactive\nSubState=dead\nUnitFileState=disabled\n\n\
+                    Id=observastack-api@8.service\nActiveState=failed\nSubState=failed\nUnitFileState=disabled\n";
+        let names: Vec<String> = parse(text).into_iter().map(|unit| unit.unit).collect();
+        assert_eq!(
+            names,
+            [
+                "observastack-api@8.service",
+                "observastack-inventory.service"
+            ]
         );
     }
 

@@ -44,9 +44,9 @@ pub(crate) async fn run(clear: &Clear, injector: &Client, json: bool) -> Result<
     if json {
         output::json(&cleared);
     } else if !cleared.faults.is_empty() {
-        println!("{}", faults::table(&cleared.faults));
+        output::line(faults::table(&cleared.faults));
     } else if failed.is_none() {
-        println!("no faults were active");
+        output::line("no faults were active");
     }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }

@@ -155,18 +155,21 @@ fn show(view: &Value, json: bool) {
         output::json(view);
         return;
     }
-    println!(
+    output::line(format!(
         "{} runs with version {} ({})",
         text(&view["service"]),
         view["version"],
         text(&view["source"])
-    );
+    ));
     if let Some(pending) = view["pending_restart"]
         .as_array()
         .filter(|pending| !pending.is_empty())
     {
         let fields: Vec<_> = pending.iter().map(text).collect();
-        println!("takes effect at the next start: {}", fields.join(", "));
+        output::line(format!(
+            "takes effect at the next start: {}",
+            fields.join(", ")
+        ));
     }
     output::json(&view["config"]);
 }
@@ -192,13 +195,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 fn reset_offline(service: &Service) -> Result<(), Failure> {
     let path = service.state_file();
     match fs::remove_file(&path) {
-        Ok(()) => println!(
+        Ok(()) => output::line(format!(
             "removed {}; now: systemctl reset-failed {unit} && systemctl restart {unit}",
             path.display(),
             unit = service.unit
-        ),
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            println!("{} is not there: nothing to reset", path.display())
+            output::line(format!("{} is not there: nothing to reset", path.display()))
         }
         Err(source) => {
             return Err(Failure::Io {

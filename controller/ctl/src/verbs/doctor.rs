@@ -15,7 +15,7 @@ pub(crate) async fn run(injector: &Client, json: bool) -> Result<ExitCode, Failu
     if json {
         output::json(&report);
     } else {
-        println!("{}", text(&report));
+        output::line(text(&report));
     }
     let all_work = report
         .faults

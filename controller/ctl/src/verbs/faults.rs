@@ -16,9 +16,9 @@ pub(crate) async fn run(injector: &Client, json: bool) -> Result<ExitCode, Failu
     if json {
         output::json(&list);
     } else if list.faults.is_empty() {
-        println!("no faults");
+        output::line("no faults");
     } else {
-        println!("{}", table(&list.faults));
+        output::line(table(&list.faults));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -85,7 +85,7 @@ pub(crate) async fn run(
     if json {
         output::json(&status);
     } else {
-        println!("{}", describe(&status));
+        output::line(describe(&status));
     }
     if verbose {
         follow(&status, injector, json).await?;
@@ -178,17 +178,17 @@ async fn follow(status: &FaultStatus, injector: &Client, json: bool) -> Result<(
         FaultState::Cleared => "was cleared",
     };
     let counts = last.counts;
-    println!(
+    output::line(format!(
         "fault {} {how}: {} events matched, {} faulted, {} skipped",
         last.id, counts.matched, counts.injected, counts.skipped
-    );
+    ));
     Ok(())
 }
 
 fn show(decision: &Decision, json: bool) {
     if json {
         if let Ok(line) = serde_json::to_string(decision) {
-            println!("{line}");
+            output::line(line);
         }
         return;
     }
@@ -202,10 +202,10 @@ fn show(decision: &Decision, json: bool) {
     } else {
         "left alone"
     };
-    println!(
+    output::line(format!(
         "fault {}: {} {}{port}: {fate}",
         decision.fault, decision.event, decision.n
-    );
+    ));
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ pub(crate) async fn run(
     if json {
         output::json(&status);
     } else {
-        println!("{}", text(&status));
+        output::line(text(&status));
     }
     Ok(if healthy {
         ExitCode::SUCCESS
