@@ -23,8 +23,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let name = Name::Lab;
     let state = State::need(name)?;
     package::build_programs([PROGRAM], "build the benchmarks")?;
-    let program = fs::read(paths::release_dir().join(PROGRAM))
-        .context("the benchmarks are not built")?;
+    let program =
+        fs::read(paths::release_dir().join(PROGRAM)).context("the benchmarks are not built")?;
     state
         .ssh(name, &format!("cat > {REMOTE} && chmod 755 {REMOTE}"))
         .input(program)

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bench;
 mod build_ebpf;
 mod debian;
 mod e2e;
@@ -67,6 +68,8 @@ enum Verb {
     Package,
     /// Run the tests: all of them, or some lanes
     Test(test::Args),
+    /// Measure the lab that `up` has made, beside references
+    Bench(bench::Args),
     /// Run the kernel tests on Debian's stock kernels in QEMU
     Vm(vm::Args),
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Verb::Status => reach::status(),
         Verb::Package => package::build().map(|_| ExitCode::SUCCESS),
         Verb::Test(args) => Ok(test::run(&args)),
+        Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Vm(args) => vm::run(&args).map(results::Totals::conclude),
     };
     done.unwrap_or_else(|error| {
