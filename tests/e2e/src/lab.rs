@@ -1,0 +1,253 @@
+//! The lab as its users have it: the command line, the admin sockets, the database; and putting it back in order.
+
+use std::{fs, path::Path, process, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    agents,
+    command::{self, Ran},
+    http, systemd, wait,
+};
+
+pub(crate) const CTL: &str = "/usr/bin/observastack-ctl";
+pub(crate) const INJECTOR_BINARY: &str = "/usr/lib/observastack/bin/observastack-injector";
+pub(crate) const GATEWAY_BINARY: &str = "/usr/lib/observastack/bin/observastack-gateway";
+pub(crate) const INJECTOR_SOCKET: &str = "/run/observastack/injector/injector.sock";
+pub(crate) const SHOP: &str = "http://127.0.0.1:8000";
+
+pub(crate) const GATEWAY: &str = "observastack-gateway.service";
+pub(crate) const API_1: &str = "observastack-api@1.service";
+pub(crate) const API_2: &str = "observastack-api@2.service";
+pub(crate) const INVENTORY: &str = "observastack-inventory.service";
+pub(crate) const POSTGRESQL: &str = "observastack-postgresql.service";
+pub(crate) const INJECTOR: &str = "observastack-injector.service";
+pub(crate) const SUT_SLICE: &str = "observastack-sut.slice";
+
+/// Every unit that runs all the time.
+pub(crate) const UNITS: [&str; 6] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, INJECTOR];
+
+/// Services with a configuration: the short name, the unit, and the directory's name.
+pub(crate) const CONFIGURED: [(&str, &str, &str); 4] = [
+    ("gateway", GATEWAY, "gateway"),
+    ("api@1", API_1, "api-1"),
+    ("api@2", API_2, "api-2"),
+    ("inventory", INVENTORY, "inventory"),
+];
+
+/// Programs that the tests believe.
+const TOOLS: [&str; 12] = [
+    "curl",
+    "ss",
+    "nstat",
+    "psql",
+    "strace",
+    "bpftool",
+    "systemctl",
+    "systemd-run",
+    "systemd-analyze",
+    "journalctl",
+    "runuser",
+    "useradd",
+];
+
+/// How long the whole lab may take to become healthy.
+const HEALTHY: Duration = Duration::from_secs(90);
+
+/// Checks that this is a lab, and that everything needed is there.
+pub(crate) fn prepare() -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "must run as root, inside the lab"
+    );
+    ensure!(
+        Path::new("/run/systemd/system").is_dir() && Path::new(CTL).is_file(),
+        "there is no lab on this machine: no systemd, or no {CTL}"
+    );
+    for tool in TOOLS {
+        let found = command::run(&["sh", "-c", &format!("command -v {tool}")])?;
+        ensure!(
+            found.code == 0,
+            "{tool} is not installed; on Debian: apt-get install curl iproute2 postgresql-client strace bpftool passwd"
+        );
+    }
+    fs::create_dir_all(agents::DIRECTORY)?;
+    repair().context("the lab is not healthy, so nothing can be tested")
+}
+
+/// Leaves nothing of the tests on the machine.
+pub(crate) fn leave() -> Result<()> {
+    match fs::remove_dir_all(agents::DIRECTORY) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context(agents::DIRECTORY)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `observastack-ctl --json WORDS`, which must succeed; what it prints.
+pub(crate) fn ctl(words: &[&str]) -> Result<Value> {
+    let ran = ctl_ran(words)?;
+    ran.expect(0)?;
+    serde_json::from_str(&ran.stdout).with_context(|| format!("{}: {}", ran.line, ran.stdout))
+}
+
+/// `observastack-ctl --json WORDS`, whatever comes of it.
+pub(crate) fn ctl_ran(words: &[&str]) -> Result<Ran> {
+    command::run(&[&[CTL, "--json"], words].concat())
+}
+
+/// Every fault that the injector knows, newest first.
+pub(crate) fn faults() -> Result<Vec<Value>> {
+    let list = ctl(&["faults"])?;
+    list["faults"]
+        .as_array()
+        .cloned()
+        .context("no list of faults")
+}
+
+/// The fault with this id as the injector shows it now.
+pub(crate) fn fault(id: u64) -> Result<Value> {
+    let found = faults()?.into_iter().find(|fault| fault["id"] == id);
+    found.with_context(|| format!("there is no fault {id}"))
+}
+
+/// A count of a fault: `matched`, `injected` or `skipped`.
+pub(crate) fn count(fault: &Value, name: &str) -> Result<u64> {
+    fault["counts"][name]
+        .as_u64()
+        .with_context(|| format!("no count {name} in {fault}"))
+}
+
+/// Injects a fault; its id.
+pub(crate) fn inject(words: &[&str]) -> Result<u64> {
+    let fault = ctl(&[&["inject"], words].concat())?;
+    fault["id"].as_u64().context("a fault without an id")
+}
+
+/// Clears one fault; how it ended.
+pub(crate) fn clear(id: u64) -> Result<Value> {
+    let cleared = ctl(&["clear", &id.to_string()])?;
+    Ok(cleared["faults"][0].clone())
+}
+
+/// A service's configuration as `config get` shows it.
+pub(crate) fn config(service: &str) -> Result<Value> {
+    ctl(&["config", "get", service])
+}
+
+/// Changes fields of a service's configuration.
+pub(crate) fn configure(service: &str, assignments: &[&str]) -> Result<Value> {
+    ctl(&[&["config", "set", service], assignments].concat())
+}
+
+/// What the database says to a query, rows by line, columns by `|`.
+pub(crate) fn sql(query: &str) -> Result<String> {
+    let connection = "host=/run/observastack/postgresql port=5440 dbname=shop user=postgres";
+    let words = [
+        "runuser",
+        "-u",
+        "observastack-postgresql",
+        "--",
+        "psql",
+        "-XqAt",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-d",
+        connection,
+        "-c",
+        query,
+    ];
+    Ok(command::output(&words)?.trim().to_owned())
+}
+
+/// The body of an order of one product by customer 1.
+pub(crate) fn order(sku: &str, quantity: u32) -> String {
+    json!({"customer_id": 1, "lines": [{"sku": sku, "quantity": quantity}]}).to_string()
+}
+
+/// The value of a metric's series whose labels contain all of `labels`, from an OpenMetrics text; summed over series.
+pub(crate) fn metric(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let series = text.lines().filter(|line| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    });
+    let values: Vec<f64> = series
+        .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+        .collect();
+    (!values.is_empty()).then(|| values.iter().sum())
+}
+
+/// Waits until every unit is active and every health check passes, the gateway's view of the API servers too.
+pub(crate) fn wait_healthy() -> Result<()> {
+    wait::until_true(HEALTHY, "the lab is healthy", || {
+        let ran = ctl_ran(&["status"])?;
+        ensure!(ran.code == 0, "{}", ran.stdout.trim());
+        let health = http::curl(&["http://127.0.0.1:8001/healthz"])?;
+        let metrics = http::curl(&["http://127.0.0.1:8001/metrics"])?.body;
+        let healthy = metric(&metrics, "observastack_gateway_upstream_healthy", &[]);
+        ensure!(
+            healthy.is_none_or(|healthy| healthy >= 2.0),
+            "the gateway has {healthy:?} healthy upstreams"
+        );
+        Ok(health.status == 200)
+    })
+}
+
+/// Puts everything back that a test may have changed, and waits until the lab is healthy.
+pub(crate) fn repair() -> Result<()> {
+    // A stopped injector can't be asked for anything.
+    let _ = command::run(&["systemctl", "kill", "--signal=CONT", INJECTOR]);
+    agents::stop_all()?;
+    for (service, unit, directory) in CONFIGURED {
+        let state = format!("/var/lib/observastack/{directory}");
+        if command::run(&["mountpoint", "-q", &state])?.code == 0 {
+            systemd::stop(unit)?;
+            command::output(&["umount", &state])?;
+        }
+        if !systemd::is_active(unit)? {
+            // It may have been stopped by a configuration that it does not like.
+            let refused = fs::read_to_string(format!("{state}/config.json"))
+                .is_ok_and(|text| serde_json::from_str::<Value>(&text).is_err());
+            if refused {
+                command::output(&[CTL, "config", "reset", service, "--offline"])?;
+            }
+        }
+    }
+    if systemd::remove_drop_ins()? {
+        for unit in [API_1, API_2, INVENTORY] {
+            systemd::restart(unit)?;
+        }
+    }
+    // Also forgets how often units were started lately: the next test may restart them as often as it likes.
+    command::output(&[&["systemctl", "reset-failed"], &UNITS[..]].concat())?;
+    command::output(&[&["systemctl", "start", "observastack.target"], &UNITS[..]].concat())?;
+    ctl(&["clear", "--all"])?;
+    for (service, _, _) in CONFIGURED {
+        wait::until_true(
+            wait::SOON,
+            "a configuration goes back to what it was",
+            || {
+                if config(service)?["source"] == "state" {
+                    ctl(&["config", "reset", service])?;
+                }
+                Ok(true)
+            },
+        )?;
+    }
+    wait_healthy()
+}
+
+/// A unit's main process; an error where it has none.
+pub(crate) fn main_process(unit: &str) -> Result<rustix::process::Pid> {
+    let pid = systemd::property(unit, "MainPID")?;
+    let number: i32 = pid
+        .parse()
+        .with_context(|| format!("MainPID of {unit}: {pid}"))?;
+    match rustix::process::Pid::from_raw(number) {
+        Some(pid) if pid != rustix::process::Pid::INIT && number != process::id() as i32 => Ok(pid),
+        _ => bail!("{unit} has no main process"),
+    }
+}

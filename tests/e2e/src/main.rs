@@ -1,0 +1,57 @@
+//! The end-to-end tests: they run as root inside the machine that the playbook has made a lab of, against the installed
+//! units, and believe tools that we did not write (curl, ss, nstat, psql, strace, bpftool, systemctl, journalctl) more
+//! than our own counters.
+//!
+//! They kill, stop, misconfigure and break everything of the lab's, one test after the other, and put it back after
+//! each: run them on a machine that is there for nothing else. `cargo xtask test` does.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`command`], [`wait`], [`clock`] | running programs with a time limit, waiting for conditions |
+//! | [`lab`], [`systemd`], [`journal`] | the lab, its units and what they log |
+//! | [`agents`] | processes of ours inside units of the target slice, which see faults from a client's side |
+//! | [`http`], [`netstat`], [`statistics`] | requests, the network stack's own counts, how far chance may go |
+//! | [`story`], [`figures`] | what surrounds every test: the repair afterwards, logs when it fails, what was measured |
+//! | [`stories`] | the tests, one file per story |
+#![forbid(unsafe_code)]
+
+mod agents;
+mod clock;
+mod command;
+mod figures;
+mod http;
+mod journal;
+mod lab;
+mod netstat;
+mod statistics;
+mod stories;
+mod story;
+mod systemd;
+mod wait;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The tests start this program again, inside units of the target slice.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((verb, rest)) = arguments.split_first()
+        && let Some(code) = agents::main(verb, rest)
+    {
+        return code;
+    }
+    let mut options = libtest_mimic::Arguments::from_args();
+    // They share one lab.
+    options.test_threads = Some(1);
+    if !options.list
+        && let Err(error) = lab::prepare()
+    {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let conclusion = libtest_mimic::run(&options, stories::all());
+    figures::print();
+    if let Err(error) = lab::leave() {
+        eprintln!("warning: {error:#}");
+    }
+    conclusion.exit_code()
+}

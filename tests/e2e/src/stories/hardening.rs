@@ -1,0 +1,237 @@
+//! What keeps a broken service from breaking the machine: sandboxes, users, sockets, secrets.
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::{
+    command, figures,
+    lab::{self, API_1, API_2, CONFIGURED, GATEWAY, INJECTOR, INVENTORY, POSTGRESQL},
+    story::test,
+    systemd,
+};
+
+const UNPRIVILEGED: [&str; 5] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL];
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test(
+            "hardening::every_unprivileged_unit_is_exposed_by_2_5_at_most",
+            exposure,
+        ),
+        test(
+            "hardening::every_process_runs_as_its_own_user_in_its_own_slice",
+            users,
+        ),
+        test(
+            "hardening::the_injector_holds_three_capabilities",
+            capabilities,
+        ),
+        test(
+            "hardening::sockets_are_open_to_the_operators_group_only",
+            sockets,
+        ),
+        test("hardening::secrets_and_state_are_private", secrets),
+    ]
+}
+
+/// The figure of `systemd-analyze security`, in tenths: 0 is locked in, 100 is free.
+fn exposure_tenths(unit: &str) -> Result<u32> {
+    let text = command::output(&["systemd-analyze", "security", "--no-pager", unit])?;
+    let figure = text.lines().rev().find_map(|line| {
+        let figure = line.split_once(&format!("for {unit}: "))?.1;
+        figure.split(' ').next()?.parse::<f64>().ok()
+    });
+    let figure = figure.with_context(|| format!("no figure for {unit} in: {text}"))?;
+    Ok((figure * 10.0).round() as u32)
+}
+
+fn exposure() -> Result<()> {
+    let mut exposed = Vec::new();
+    for unit in UNPRIVILEGED {
+        let tenths = exposure_tenths(unit)?;
+        figures::note(format!("{unit}: {}.{}", tenths / 10, tenths % 10));
+        if tenths > 25 {
+            exposed.push((unit, tenths));
+        }
+    }
+    figures::note(format!(
+        "{INJECTOR}: {:?} tenths, privileged",
+        exposure_tenths(INJECTOR)?
+    ));
+    ensure!(exposed.is_empty(), "above 2.5 (in tenths): {exposed:?}");
+    Ok(())
+}
+
+/// The name behind a process's real user id, and whether all four of its ids are the same.
+fn user_of(process: u32) -> Result<(String, bool)> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .context("no Uid")?;
+    let ids: Vec<&str> = line.split_whitespace().collect();
+    let entry = command::output(&["getent", "passwd", ids[0]])?;
+    let name = entry.split(':').next().unwrap_or_default().to_owned();
+    Ok((name, ids.iter().all(|id| *id == ids[0])))
+}
+
+fn users() -> Result<()> {
+    for (unit, user, slice) in [
+        (GATEWAY, "observastack-sut", lab::SUT_SLICE),
+        (API_1, "observastack-sut", lab::SUT_SLICE),
+        (API_2, "observastack-sut", lab::SUT_SLICE),
+        (INVENTORY, "observastack-sut", lab::SUT_SLICE),
+        (POSTGRESQL, "observastack-postgresql", lab::SUT_SLICE),
+        (INJECTOR, "root", "observastack-control.slice"),
+    ] {
+        let processes = systemd::processes(unit)?;
+        ensure!(!processes.is_empty(), "{unit} has no processes");
+        for process in processes {
+            let (name, same) = user_of(process)?;
+            ensure!(name == user && same, "a process of {unit} runs as {name}");
+        }
+        let group = systemd::property(unit, "ControlGroup")?;
+        ensure!(
+            group == format!("/observastack.slice/{slice}/{unit}"),
+            "{unit} is in {group}"
+        );
+    }
+    let groups = command::output(&["id", "--name", "--groups", "observastack-sut"])?;
+    ensure!(
+        groups.split_whitespace().eq(["observastack-sut"]),
+        "observastack-sut is in {groups}"
+    );
+    Ok(())
+}
+
+fn capabilities() -> Result<()> {
+    // CAP_NET_ADMIN (12), CAP_PERFMON (38), CAP_BPF (39), by number.
+    let allowed: u64 = 1 << 12 | 1 << 38 | 1 << 39;
+    for (unit, expected) in [
+        (INJECTOR, allowed),
+        (GATEWAY, 0),
+        (API_1, 0),
+        (INVENTORY, 0),
+        (POSTGRESQL, 0),
+    ] {
+        let process = lab::main_process(unit)?.as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(set))
+                .context("no capabilities")?;
+            let held = u64::from_str_radix(line.trim(), 16)?;
+            ensure!(
+                held == expected,
+                "{unit} has {set} {held:x} instead of {expected:x}"
+            );
+        }
+        ensure!(
+            status
+                .lines()
+                .any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])),
+            "{unit} may gain privileges"
+        );
+    }
+    Ok(())
+}
+
+/// Owner, group and mode of a file, as `stat` prints them.
+fn owner(path: &str) -> Result<String> {
+    Ok(command::output(&["stat", "--format=%U:%G %a", path])?
+        .trim()
+        .to_owned())
+}
+
+fn sockets() -> Result<()> {
+    ensure!(
+        owner(lab::INJECTOR_SOCKET)? == "root:observastack 660",
+        "{}",
+        owner(lab::INJECTOR_SOCKET)?
+    );
+    for (_, _, directory) in CONFIGURED {
+        let directory = format!("/run/observastack/{directory}");
+        ensure!(
+            owner(&directory)? == "observastack-sut:observastack 2750",
+            "{directory}: {}",
+            owner(&directory)?
+        );
+        let socket = format!("{directory}/admin.sock");
+        ensure!(
+            owner(&socket)? == "observastack-sut:observastack 660",
+            "{socket}: {}",
+            owner(&socket)?
+        );
+    }
+    // Only the gateway's port is reachable from outside.
+    let text = command::output(&["ss", "-Hltn"])?;
+    for line in text.lines() {
+        let address = line.split_whitespace().nth(3).context("no address")?;
+        let Some((host, port)) = address.rsplit_once(':') else {
+            continue;
+        };
+        if ["8001", "8101", "8102", "8200", "5440"].contains(&port) {
+            ensure!(host == "127.0.0.1", "{address} is open to the network");
+        }
+    }
+    Ok(())
+}
+
+fn secrets() -> Result<()> {
+    let directory = "/etc/observastack/secrets";
+    ensure!(
+        owner(directory)? == "root:root 700",
+        "{}",
+        owner(directory)?
+    );
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let text = path.to_string_lossy().into_owned();
+        ensure!(
+            owner(&text)? == "root:root 600",
+            "{text}: {}",
+            owner(&text)?
+        );
+        ensure!(
+            fs::read_to_string(&path)?.trim().len() >= 20,
+            "{text} is too short to be a password"
+        );
+        names.push(
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned()),
+        );
+    }
+    ensure!(names.len() == 2, "{names:?}");
+    // No password in what anybody can read: command lines and environments.
+    for name in names.into_iter().flatten() {
+        let secret = fs::read_to_string(format!("{directory}/{name}"))?;
+        for unit in UNPRIVILEGED {
+            for process in systemd::processes(unit)? {
+                for file in ["cmdline", "environ"] {
+                    let content = fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
+                    let content = String::from_utf8_lossy(&content).into_owned();
+                    ensure!(
+                        !content.contains(secret.trim()),
+                        "{name} stands in {file} of {unit}"
+                    );
+                }
+            }
+        }
+    }
+    for (_, _, directory) in CONFIGURED {
+        let path = format!("/var/lib/observastack/{directory}");
+        ensure!(
+            owner(&path)? == "observastack-sut:observastack-sut 700",
+            "{path}: {}",
+            owner(&path)?
+        );
+    }
+    let data = "/var/lib/observastack/postgresql/data";
+    let mode = fs::metadata(data)?.mode() & 0o7777;
+    ensure!(mode == 0o700, "{data} has mode {mode:o}");
+    Ok(())
+}
