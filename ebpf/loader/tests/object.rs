@@ -2,6 +2,10 @@
 //!
 //! With `target-cpu=v3` LLVM 22 compiles a relaxed `atomic_xadd` into an addition that doesn't fetch and takes the
 //! addend for its result. No kernel refuses that: every event would have the same number, and so the same fate.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test's helpers: clippy only excuses the test functions"
+)]
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 

@@ -16,6 +16,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::client;
 
+/// The program that runs, also when a build has put another at its path meanwhile.
+pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// What a client connects with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -71,7 +74,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts a client and waits until it is in its cgroup.
     pub(crate) fn start(cgroup: &Path, deadline: Duration) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(THIS_PROGRAM)
             .arg(client::VERB)
             .arg(cgroup)
             .stdin(Stdio::piped())

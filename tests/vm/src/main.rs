@@ -2,7 +2,12 @@
 //! kernel's counts compared with what the clients saw by themselves.
 //!
 //! A program with a harness of its own, because it runs as all there is in a guest (`cargo xtask vm` boots Debian's
-//! stock kernels), and also on a machine's own kernel (`--kernel native`). Needs root.
+//! stock kernels), and also on a machine's own kernel. Needs root:
+//!
+//! ```text
+//! cargo xtask vm                # both stock kernels; `cargo xtask vm --kernel 6.1 units::` runs a part
+//! target/release/observastack-vm-tests --object target/bpf/observastack.bpf.o --kernel native --cgroup-root /sys/fs/cgroup/unified
+//! ```
 //!
 //! | file | what it is |
 //! |---|---|

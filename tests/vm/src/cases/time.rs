@@ -11,7 +11,7 @@ use observastack_loader::clock::monotonic_ns;
 
 use super::Case;
 use crate::{
-    agent::{Protocol, UntilOk},
+    agent::{Protocol, THIS_PROGRAM, UntilOk},
     holder,
     rules::{LOCALHOST, LONG, Plan, after, errno},
     scene::{Scene, figure},
@@ -214,7 +214,7 @@ struct Holder(Child);
 
 impl Holder {
     fn start(scene: &Scene, unit: &str) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(THIS_PROGRAM)
             .arg(holder::VERB)
             .args([&scene.lab.object, &scene.lab.cgroup_root])
             .args([scene.slice_name(), unit])
