@@ -45,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "observastack-injector",
         ],
     ),
+    ("observastack-bench", &["observastack-spec"]),
     ("observastack-e2e", &["observastack-spec"]),
 ];
 

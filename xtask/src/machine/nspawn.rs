@@ -1,7 +1,7 @@
 //! A machine under systemd-nspawn: the host's kernel at full speed, systemd as its pid 1. Works where systemd runs the host and where it doesn't.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -116,8 +116,15 @@ fn command(name: Name, root: &Path) -> Run {
             .arg("--setenv=SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
             .args(nspawn)
     } else {
-        Run::root(nspawn[0])
-            .args(&nspawn[1..])
+        // Without a service manager, every machine would share the cgroups of whoever starts it, and a fault in one
+        // would act on the unit of the same name in the other.
+        Run::root("sh")
+            .args([
+                "-c",
+                r#"mkdir -p "$0" && echo $$ > "$0/cgroup.procs" && exec "$@""#,
+            ])
+            .arg(cgroup(name))
+            .args(nspawn)
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .detached()
     };
@@ -128,10 +135,29 @@ fn command(name: Name, root: &Path) -> Run {
         .args(rights)
 }
 
-/// Shuts it down and takes its network away.
+/// The machine's cgroup on a host without a service manager, below the unified hierarchy wherever that is mounted.
+fn cgroup(name: Name) -> PathBuf {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let unified = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let directory = fields.next()?;
+        (fields.next()? == "cgroup2").then_some(directory)
+    });
+    Path::new(unified.unwrap_or("/sys/fs/cgroup")).join(name.machine())
+}
+
+/// Shuts it down and takes its network and its cgroups away.
 pub(crate) fn stop(name: Name) -> Result<()> {
     if let Some(pid) = process(name) {
         stop_process(pid, Duration::from_secs(40))?;
+    }
+    let cgroup = cgroup(name);
+    if cgroup.is_dir() {
+        Run::root("find")
+            .arg(&cgroup)
+            .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", "+"])
+            .output()
+            .context("removing the machine's cgroups")?;
     }
     network::disconnect(name)
 }
