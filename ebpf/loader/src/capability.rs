@@ -8,7 +8,7 @@ use aya::{
     sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 
-use crate::{FaultKind, offsets};
+use crate::{FaultKind, memory, offsets};
 
 /// One of three answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub fn needs(kind: FaultKind) -> &'static [&'static str] {
 ///
 /// Needs `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`: without them most answers are [`Answer::Unknown`].
 pub fn probe(cgroup_root: &Path) -> Vec<Capability> {
-    vec![
+    let probed = vec![
         kernel(&rustix::system::uname().release().to_string_lossy()),
         btf(),
         cgroup_v2(cgroup_root),
@@ -105,7 +105,9 @@ pub fn probe(cgroup_root: &Path) -> Vec<Capability> {
         bpf_lsm(),
         program(names::TRACING, ProgramType::Tracing, None),
         kprobe(Path::new(KPROBE_PMU)),
-    ]
+    ];
+    memory::give_back();
+    probed
 }
 
 fn yes(name: &'static str, reason: impl Into<String>) -> Capability {

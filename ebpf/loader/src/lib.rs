@@ -11,6 +11,7 @@ pub mod clock;
 pub mod decisions;
 mod faults;
 mod loader;
+mod memory;
 pub mod offsets;
 mod rule_map;
 mod units;

@@ -19,6 +19,7 @@ use crate::{
     cgroup::Slice,
     decisions::{Decision, DecisionSink},
     faults::{ConnectError, FaultKind, PacketLoss, Rule},
+    memory,
     offsets::{self, OffsetError},
     units::{UnitError, UnitTable},
 };
@@ -196,6 +197,7 @@ impl Loader {
             ebpf,
         };
         loader.follow_slices()?;
+        memory::give_back();
         Ok(loader)
     }
 

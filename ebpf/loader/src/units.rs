@@ -72,11 +72,13 @@ impl UnitTable {
         let key = UnitName::new(name).ok_or_else(|| UnitError::NameTooLong(name.to_owned()))?;
         let unit = match self.index_of(name) {
             Some(unit) => unit,
-            None => self
-                .known
-                .iter()
-                .position(Option::is_none)
-                .ok_or(UnitError::Full)?,
+            None => {
+                let free = self.known.iter().position(Option::is_none);
+                let unit = free.ok_or(UnitError::Full)?;
+                // A tracepoint that had read the last holder's name may have been later than its removal.
+                self.forget_cgroups(unit as u32);
+                unit
+            }
         };
         let index = unit as u32;
         self.names.insert(key, index, 0)?;
@@ -122,6 +124,11 @@ impl UnitTable {
             let _ = self.names.remove(&key);
         }
         self.known[unit as usize] = None;
+        self.forget_cgroups(unit);
+    }
+
+    /// Takes every cgroup of a unit out of the kernel's table.
+    fn forget_cgroups(&mut self, unit: u32) {
         let stale: Vec<u64> = self
             .cgroups
             .iter()

@@ -35,7 +35,9 @@ fn walk(directory: &Path, units: &mut BTreeMap<String, (u64, u64)>) -> Result<()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    for pid in fs::read_to_string(directory.join("cgroup.procs"))?.lines() {
+    let processes = fs::read_to_string(directory.join("cgroup.procs"))?;
+    // 0 is a process of another PID namespace: not one of ours.
+    for pid in processes.lines().filter(|pid| *pid != "0") {
         let entry = units.entry(name.clone()).or_default();
         entry.0 += 1;
         entry.1 += pss_kib(&PathBuf::from("/proc").join(pid).join("smaps_rollup"));
