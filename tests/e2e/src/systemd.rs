@@ -64,7 +64,13 @@ pub(crate) fn processes(unit: &str) -> Result<Vec<u32>> {
     ensure!(!group.is_empty(), "{unit} has no cgroup");
     let path = PathBuf::from(format!("/sys/fs/cgroup{group}/cgroup.procs"));
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    let processes: Vec<u32> = text.lines().map(str::parse).collect::<Result<_, _>>()?;
+    // The kernel's word for a process that this machine can't see.
+    ensure!(
+        !processes.contains(&0),
+        "{unit} shares its cgroup with another machine: each container needs a cgroup of its own"
+    );
+    Ok(processes)
 }
 
 /// Adds settings to a unit or template until the repair; its running processes don't see them before their next start.
