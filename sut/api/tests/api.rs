@@ -189,6 +189,12 @@ async fn refused_orders_say_why_and_reserve_nothing() {
     assert_eq!(lab.new_orders(), 0);
     assert_eq!(lab.client().get("/orders/77777").await.status, 404);
     assert_eq!(lab.client().get("/orders/x").await.status, 404);
+    assert_eq!(lab.client().get("/nope").await.error_code(), "not_found");
+    let method = lab.client().send(Method::PUT, "/orders", &[], "").await;
+    assert_eq!(
+        (method.status.as_u16(), method.error_code().as_str()),
+        (405, "method_not_allowed")
+    );
     assert_eq!(lab.client().get("/orders?customer=x").await.status, 422);
     assert_eq!(lab.client().get("/products?limit=101").await.status, 422);
     assert_eq!(lab.client().get("/products/P99999").await.status, 404);

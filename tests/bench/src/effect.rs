@@ -116,7 +116,7 @@ fn inject_and_clear(probe: &mut Running, samples: &mut (Samples, Samples)) -> Re
 /// The reference: what the usual tool takes to break and mend the same port.
 fn add_and_delete_rule(probe: &mut Running, samples: &mut (Samples, Samples)) -> Result<()> {
     let add = format!(
-        "table inet observastack_bench {{ chain out {{ type filter hook output priority 0; udp dport {PORT} drop\n }} }}"
+        "table inet observastack_bench {{ chain out {{ type filter hook output priority 0; udp dport {PORT} drop\n }}\n}}\n"
     );
     let asked_ns = now_ns();
     nft(&add)?;
@@ -124,7 +124,7 @@ fn add_and_delete_rule(probe: &mut Running, samples: &mut (Samples, Samples)) ->
         .0
         .push(probe.wait_for(true)?.at_ns.saturating_sub(asked_ns));
     let asked_ns = now_ns();
-    nft("delete table inet observastack_bench")?;
+    nft("delete table inet observastack_bench\n")?;
     samples
         .1
         .push(probe.wait_for(false)?.at_ns.saturating_sub(asked_ns));

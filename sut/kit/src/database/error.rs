@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The password's file can't be read.
-    #[error("cannot read the database password from {path}: {source}", path = path.display())]
+    #[error("cannot read the database password from {}", path.display())]
     PasswordFile {
         /// The file.
         path: PathBuf,

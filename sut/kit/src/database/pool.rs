@@ -51,7 +51,10 @@ impl Database {
         metrics: DatabaseMetrics,
     ) -> Result<Self, DatabaseError> {
         let mut driver = args.driver_config(role)?;
-        driver.options(format!("-c search_path={schema}"));
+        // Notices would go to the log as news, although they only say that there is nothing to do.
+        driver.options(format!(
+            "-c search_path={schema} -c client_min_messages=warning"
+        ));
         let pool = make_pool(&driver, settings, &metrics);
         let current = Arc::new(ArcSwap::from_pointee(SizedPool {
             pool,
