@@ -6,4 +6,6 @@ mod routes;
 mod server;
 mod stream;
 
+#[cfg(test)]
+pub(crate) use response::Failure;
 pub(crate) use server::{Context, serve};

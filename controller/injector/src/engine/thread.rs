@@ -326,3 +326,69 @@ fn unix_ms() -> u64 {
         .unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use observastack_spec::{api::ErrorCode, fault::Fault};
+
+    use super::*;
+    use crate::api::Failure;
+
+    /// An engine on a machine where nothing can be loaded, like a kernel without BTF.
+    fn engine_without_programs() -> (Engine, thread::JoinHandle<()>) {
+        spawn(Options {
+            object: PathBuf::from("/nonexistent/observastack.bpf.o"),
+            cgroup_root: PathBuf::from("/sys/fs/cgroup"),
+            slices: vec!["observastack-sut.slice".to_owned()],
+        })
+        .unwrap()
+    }
+
+    fn spec() -> FaultSpec {
+        FaultSpec {
+            unit: "shop.service".to_owned(),
+            fault: Fault::PacketLoss { port: None },
+            for_ms: 1000,
+            probability: 1.0,
+            seed: 1,
+            verbose: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kernel_without_the_capability_refuses_with_the_reason_and_keeps_nothing() {
+        let (engine, thread) = engine_without_programs();
+        let error = engine.inject(spec(), true).await.unwrap_err();
+        assert!(matches!(error, EngineError::NotLoaded(_)), "{error}");
+        let failure = Failure::from(error);
+        assert_eq!(failure.status, 501);
+        assert_eq!(failure.body.code, ErrorCode::Unsupported);
+        assert!(
+            failure
+                .body
+                .error
+                .contains("/nonexistent/observastack.bpf.o"),
+            "{}",
+            failure.body.error
+        );
+        assert!(
+            failure.body.error.contains("doctor"),
+            "{}",
+            failure.body.error
+        );
+        assert!(engine.list().await.unwrap().faults.is_empty());
+        assert!(engine.refusals().await.unwrap().all.is_some());
+        drop(engine);
+        thread.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_fault_that_does_not_exist_cannot_be_cleared() {
+        let (engine, _thread) = engine_without_programs();
+        assert!(matches!(
+            engine.clear(7).await,
+            Err(EngineError::NoSuchFault(7))
+        ));
+        assert!(engine.clear_all().await.unwrap().is_empty());
+    }
+}
