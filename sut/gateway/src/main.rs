@@ -1,4 +1,5 @@
 //! The gateway's process: arguments, sockets, and the tasks that run until systemd stops it.
+#![forbid(unsafe_code)]
 
 use std::{
     convert::Infallible,
