@@ -8,6 +8,7 @@ mod drain;
 mod footprint;
 mod hardening;
 mod life;
+mod life_unit;
 mod packet_loss;
 mod recovery;
 mod refusals;
@@ -31,6 +32,7 @@ pub(crate) fn all() -> Vec<Trial> {
         packet_loss::tests(),
         connect_error::tests(),
         life::tests(),
+        life_unit::tests(),
         refusals::tests(),
         refusals_permission::tests(),
         refusals_start::tests(),

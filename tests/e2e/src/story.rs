@@ -1,15 +1,25 @@
 //! What surrounds every test: the repair of the lab afterwards, and logs when it fails.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::OnceLock,
+};
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{command, lab};
 
+/// The test that left a lab behind that can't be put back in order: what comes after it would only wait.
+static BROKEN_BY: OnceLock<String> = OnceLock::new();
+
 /// A test; its name is the sentence that holds when it passes.
 pub(crate) fn test(name: &str, body: fn() -> Result<()>) -> Trial {
+    let broken_by = name.to_owned();
     Trial::test(name, move || {
+        if let Some(test) = BROKEN_BY.get() {
+            return Err(Failed::from(format!("not run: {test} has broken the lab")));
+        }
         let outcome = catch_unwind(AssertUnwindSafe(body))
             .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", text_of(&*panic))));
         // Before the repair: it restarts units, and their logs would hide what happened.
@@ -19,6 +29,9 @@ pub(crate) fn test(name: &str, body: fn() -> Result<()>) -> Trial {
             String::new()
         };
         let repaired = lab::repair();
+        if repaired.is_err() {
+            BROKEN_BY.get_or_init(|| broken_by);
+        }
         match (outcome, repaired) {
             (Ok(()), Ok(())) => Ok(()),
             (Ok(()), Err(error)) => Err(Failed::from(format!(
