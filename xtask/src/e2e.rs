@@ -172,7 +172,8 @@ fn programs(name: Name, state: &State, filter: Option<&str>) -> Result<Totals> {
     Ok(totals)
 }
 
-/// The machine as its owner knows it, one fact a line: packages, users, configuration, units, mounts, and a database that never stopped.
+/// The machine as its owner knows it, one fact a line: packages, users, configuration, units, and a database that never stopped. What others
+/// remember of us and let go of by themselves is left out: the journal, and man's cache of pages that somebody has read.
 fn snapshot(name: Name, state: &State) -> Result<BTreeSet<String>> {
     let script = r#"
         dpkg-query -W -f 'package ${Package} ${db:Status-Status}\n' | grep -v ' config-files$' ; dpkg-query -W -f 'package ${Package} ${db:Status-Status}\n' | grep ' config-files$'
@@ -180,7 +181,7 @@ fn snapshot(name: Name, state: &State) -> Result<BTreeSet<String>> {
         getent passwd | sed 's/^/user /'; getent group | sed 's/^/group /'
         find /etc -xdev ! -name '*-' ! -name '.pwd.lock' ! -name 'ld.so.cache' ! -name '.updated' -type f -exec sha256sum {} + | sed 's/^/file /'
         find /etc -xdev -type d -o -xdev -type l | sed 's/^/entry /'
-        find / -xdev -path /proc -prune -o -iname '*observastack*' -print | grep -v '^/var/log/journal/' | sed 's/^/named after us /'
+        find / -xdev -path /proc -prune -o -iname '*observastack*' -print | grep -vE '^/var/(log/journal|cache/man)/' | sed 's/^/named after us /'
         find /run /sys/fs/cgroup /tmp /var/tmp -iname '*observastack*' 2>/dev/null | sed 's/^/named after us /'
         systemctl list-units --all --plain --no-legend 'observastack*' 'postgresql@*' | awk '{print "unit", $1, $2, $3}'
         ss -Hltn | awk '{print "listens on", $4}'
@@ -192,7 +193,7 @@ fn snapshot(name: Name, state: &State) -> Result<BTreeSet<String>> {
 
 fn show_logs(name: Name, state: &State) {
     println!("---- the machine's journal and the kernel's log");
-    let command = "systemctl --no-pager --failed; journalctl --no-pager --lines 300 --unit 'observastack*'; dmesg | tail -n 50";
+    let command = "systemctl --no-pager --failed; journalctl --no-pager --lines 300 --unit 'observastack*'; dmesg --since @$(stat -c %Y /proc/1) | tail -n 50";
     match state.ssh(name, command).limit_s(60).status() {
         Ok(ended) => println!("{}", ended.lines.join("\n")),
         Err(error) => println!("{error:#}"),

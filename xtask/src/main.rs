@@ -57,6 +57,8 @@ enum Verb {
         command: Vec<String>,
     },
     /// Run observastack-ctl in the lab
+    // Its own --help is meant, not xtask's.
+    #[command(disable_help_flag = true)]
     Ctl {
         /// Its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -100,13 +100,9 @@ fn command(name: Name, root: &Path) -> Run {
         "--capability=all",
         "--system-call-filter=bpf perf_event_open",
     ];
-    let run = if Path::new("/run/systemd/system").exists() {
+    let run = if systemd_runs_the_host() {
         Run::root("systemd-run")
-            .args([
-                "--quiet",
-                "--collect",
-                &format!("--unit=observastack-{}-machine", name.text()),
-            ])
+            .args(["--quiet", "--collect", &format!("--unit={}", unit(name))])
             .args([
                 "--property=Delegate=yes",
                 "--property=KillMode=mixed",
@@ -181,11 +177,34 @@ fn still_running(name: Name) -> Result<()> {
 
 fn console_end(name: Name) -> String {
     let log = console_log(name);
-    let text = fs::read_to_string(&log).unwrap_or_default();
+    let (place, text) = if systemd_runs_the_host() {
+        let unit = unit(name);
+        let text = Run::root("journalctl")
+            .args(["--no-pager", "--output=cat", "--lines=20", "--unit", &unit])
+            .limit_s(30)
+            .output();
+        (
+            format!("journalctl --unit {unit}"),
+            text.unwrap_or_default(),
+        )
+    } else {
+        (
+            log.display().to_string(),
+            fs::read_to_string(&log).unwrap_or_default(),
+        )
+    };
     let lines: Vec<&str> = text.lines().collect();
     format!(
-        "its console ({}) ends with:\n    {}",
-        log.display(),
+        "its console ({place}) ends with:\n    {}",
         lines[lines.len().saturating_sub(20)..].join("\n    ")
     )
+}
+
+fn systemd_runs_the_host() -> bool {
+    Path::new("/run/systemd/system").exists()
+}
+
+/// The machine's unit on such a host.
+fn unit(name: Name) -> String {
+    format!("observastack-{}-machine", name.text())
 }
