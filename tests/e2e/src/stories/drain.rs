@@ -88,13 +88,11 @@ fn browse(stop: &AtomicBool, done: &AtomicU64) -> Result<Outcomes> {
 fn restart_gateway() -> Result<()> {
     // A bad report over many orders takes a while: it is in flight when the stop comes.
     let path = "/report/sales?format=json&algorithm=bad";
-    let waiting = "observastack_gateway_in_flight";
     thread::scope(|scope| {
         let report = scope.spawn(|| Connection::open(8000)?.request("GET", path, ""));
         wait::until_true(wait::SOON, "the report is being computed", || {
             let text = crate::http::curl(&["http://127.0.0.1:8001/metrics"])?.body;
-            let active = lab::metric(&text, "http_server_active_requests", &[])
-                .or_else(|| lab::metric(&text, waiting, &[]));
+            let active = lab::metric(&text, "http_server_active_requests", &[]);
             Ok(active >= Some(1.0) || report.is_finished())
         })?;
         ensure!(
