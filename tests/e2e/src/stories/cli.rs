@@ -104,7 +104,9 @@ fn documentation() -> Result<()> {
         page.trim().ends_with("observastack-ctl.1.gz"),
         "man finds {page}"
     );
-    let text = command::output(&["sh", "-c", "man observastack-ctl-inject 2>&1 | cat"])?;
+    // As a file: man keeps a copy of a page that it looked up by name, and that would stay on the machine.
+    let page = command::output(&["man", "--where", "observastack-ctl-inject"])?;
+    let text = command::output(&["man", "--local-file", page.trim()])?;
     ensure!(
         text.contains("observastack-ctl") && text.contains("packet-loss"),
         "{text}"
