@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::apt;
 use crate::results::Totals;
 use crate::run::Run;
+use crate::{apt, build_ebpf};
 
 /// Builds and runs the workspace's tests; a test program that ends without a result line counts as one failure.
 pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
@@ -15,6 +15,8 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
         &["libsystemd-dev", "pkg-config", "cmake", "clang"],
     )?;
     postgresql()?;
+    // The loader's tests read the compiled programs.
+    let object = build_ebpf::build()?;
     Run::new("cargo")
         .args(["test", "--release", "--workspace", "--no-run"])
         .limit_s(3600)
@@ -29,6 +31,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
             "--quiet",
         ])
         .args(filter)
+        .env("OBSERVASTACK_BPF_OBJECT", object)
         .limit_s(1200)
         .stream(|line| {
             println!("{line}");
