@@ -76,7 +76,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     fs::create_dir_all(paths::dist())?;
     let new = work.join(&name);
     Run::new("dpkg-deb")
-        .args(["--root-owner-group", "-Zxz", "--build"])
+        .args(["--root-owner-group", "-Zxz", "-z2", "--build"])
         .arg(tree.root())
         .arg(&new)
         .env("SOURCE_DATE_EPOCH", version.epoch.to_string())
