@@ -16,6 +16,8 @@ mod machine;
 mod package;
 mod paths;
 mod playbook;
+mod processes;
+mod progress;
 mod qemu;
 mod reach;
 mod results;

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::paths;
+use crate::processes::kill_tree;
+use crate::progress::Progress;
 
 /// How many lines of a failed command's output the error shows; the log file has all of them.
 const TAIL_LINES: usize = 40;
-/// Where standard output is no terminal, a long command shows that it lives this often.
-const PLAIN_PROGRESS: Duration = Duration::from_secs(60);
 
 /// A command that is going to run. Nothing happens until [`Run::step`], [`Run::output`], [`Run::stream`], [`Run::status`] or [`Run::interactive`].
 pub(crate) struct Run {
@@ -360,70 +360,6 @@ fn read_lines(stream: impl Read, mut hand_over: impl FnMut(String) -> bool) {
     }
 }
 
-/// The line that shows that a step is alive.
-struct Progress<'a> {
-    label: Option<&'a str>,
-    terminal: bool,
-    last: Instant,
-}
-
-impl<'a> Progress<'a> {
-    fn new(label: Option<&'a str>) -> Self {
-        Self {
-            label,
-            terminal: std::io::stderr().is_terminal(),
-            last: Instant::now(),
-        }
-    }
-
-    fn tick(&mut self, started: Instant, line: Option<&String>) {
-        let Some(label) = self.label else { return };
-        let every = if self.terminal {
-            Duration::from_millis(200)
-        } else {
-            PLAIN_PROGRESS
-        };
-        if self.last.elapsed() < every {
-            return;
-        }
-        self.last = Instant::now();
-        let line: String = line
-            .map(|line| {
-                line.trim()
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .take(70)
-                    .collect()
-            })
-            .unwrap_or_default();
-        if self.terminal {
-            eprint!(
-                "\r\x1b[K    {label} {} s  {line}",
-                started.elapsed().as_secs()
-            );
-        } else {
-            eprintln!("    {label}: {} s  {line}", started.elapsed().as_secs());
-        }
-    }
-
-    fn clear(&self) {
-        if self.label.is_some() && self.terminal {
-            eprint!("\r\x1b[K");
-        }
-    }
-
-    fn done(&self, started: Instant, success: bool) {
-        self.clear();
-        if let Some(label) = self.label {
-            eprintln!(
-                "    {label}: {} after {:.1} s",
-                if success { "done" } else { "FAILED" },
-                started.elapsed().as_secs_f64()
-            );
-        }
-    }
-}
-
 /// The log file of a step with this label.
 pub(crate) fn log_file(label: &str) -> PathBuf {
     let name: String = label
@@ -437,74 +373,6 @@ pub(crate) fn log_file(label: &str) -> PathBuf {
         })
         .collect();
     paths::logs().join(format!("{name}.log"))
-}
-
-/// Ends a process and everything below it: asks first, forces three seconds later.
-pub(crate) fn kill_tree(pid: u32, as_root: bool) {
-    let pids: Vec<String> = descendants(pid).iter().map(u32::to_string).collect();
-    for (signal, wait) in [("-TERM", Duration::from_secs(3)), ("-KILL", Duration::ZERO)] {
-        let mut kill = if as_root {
-            Command::new("sudo")
-        } else {
-            Command::new("kill")
-        };
-        if as_root {
-            kill.arg("kill");
-        }
-        kill.arg(signal)
-            .args(&pids)
-            .stderr(Stdio::null())
-            .status()
-            .ok();
-        let until = Instant::now() + wait;
-        while Instant::now() < until && pids.iter().any(|pid| is_running(pid)) {
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-/// Whether the process is there and not only waiting to be collected.
-fn is_running(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit(')')
-            .next()
-            .is_some_and(|rest| !rest.trim_start().starts_with('Z'))
-    })
-}
-
-/// The process and all its descendants, parents first.
-fn descendants(pid: u32) -> Vec<u32> {
-    let mut parents = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(child) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        let parent = stat
-            .rsplit(')')
-            .next()
-            .and_then(|rest| rest.split_whitespace().nth(1))
-            .and_then(|ppid| ppid.parse::<u32>().ok());
-        parents.extend(parent.map(|parent| (child, parent)));
-    }
-    let mut found = vec![pid];
-    let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| *of == parent)
-                .map(|(child, _)| *child),
-        );
-        next += 1;
-    }
-    found
 }
 
 /// Whether xtask runs as root.

@@ -270,7 +270,7 @@ fn stop_process(pid: u32, limit: Duration) -> Result<()> {
     let started = Instant::now();
     while Path::new(&format!("/proc/{pid}")).exists() {
         if started.elapsed() > limit {
-            run::kill_tree(pid, !run::is_root());
+            crate::processes::kill_tree(pid, !run::is_root());
             break;
         }
         std::thread::sleep(Duration::from_millis(100));
