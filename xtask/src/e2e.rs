@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
@@ -46,7 +47,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
 fn tests(
     name: Name,
     state: &State,
-    deb: &std::path::Path,
+    deb: &Path,
     filter: Option<&str>,
     totals: &mut Totals,
 ) -> Result<()> {
@@ -59,6 +60,7 @@ fn tests(
     let before = snapshot(name, state)?;
 
     let mut check = Check { totals, filter };
+    refusals(name, state, deb, &before, &mut check);
     // Nothing else can be tried without it.
     playbook::install(name, state, deb, "playbook install.yml")
         .map(drop)
@@ -98,16 +100,76 @@ fn tests(
 
     check.named("uninstallation_leaves_the_machine_as_it_was", || {
         playbook::uninstall(name, state)?;
-        let after = snapshot(name, state)?;
-        let left: Vec<&String> = after.difference(&before).collect();
-        let lost: Vec<&String> = before.difference(&after).collect();
-        if left.is_empty() && lost.is_empty() {
-            Ok(())
-        } else {
-            bail!("left behind: {left:#?}\nno longer there: {lost:#?}")
-        }
+        unchanged(name, state, &before)
     });
     Ok(())
+}
+
+/// A machine that cannot run the lab is refused with the reason, before anything is changed.
+fn refusals(
+    name: Name,
+    state: &State,
+    deb: &Path,
+    before: &BTreeSet<String>,
+    check: &mut Check<'_>,
+) {
+    let refused = |variable: Option<&str>, reason: &str| {
+        let said = playbook::install_refused(name, state, deb, variable)?;
+        for words in ["ObservaStack cannot be installed on", reason] {
+            if !said.contains(words) {
+                bail!("the refusal does not say {words:?}:\n{said}");
+            }
+        }
+        Ok(())
+    };
+    check.named("playbook_refuses_an_old_kernel_and_changes_nothing", || {
+        refused(
+            Some("preflight_kernel=5.10.0"),
+            "kernel: 5.10.0; needed: 6.1 or newer",
+        )?;
+        unchanged(name, state, before)
+    });
+    check.named(
+        "playbook_refuses_a_kernel_without_type_information_and_changes_nothing",
+        || {
+            refused(
+                Some("preflight_btf=/sys/kernel/btf/missing"),
+                "kernel type information: /sys/kernel/btf/missing is missing; needed: a kernel built with CONFIG_DEBUG_INFO_BTF",
+            )?;
+            unchanged(name, state, before)
+        },
+    );
+    check.named("playbook_refuses_a_taken_port_and_changes_nothing", || {
+        let listen = "systemd-run --quiet --collect --unit their-listener python3 -m http.server --bind 127.0.0.1 8101";
+        let wait = "timeout 20 sh -c 'until ss -Hltn sport = :8101 | grep -q .; do sleep 0.1; done'";
+        let taken = state
+            .ssh(name, &format!("{listen} && {wait}"))
+            .limit_s(30)
+            .output()
+            .context("taking a port");
+        let result =
+            taken.and_then(|_| refused(None, "taken: 127.0.0.1:8101 by python3 (pid "));
+        let given_back = state
+            .ssh(name, "systemctl stop their-listener")
+            .limit_s(30)
+            .output()
+            .context("giving the port back");
+        result?;
+        given_back?;
+        unchanged(name, state, before)
+    });
+}
+
+/// Fails with everything that came to the machine or went from it.
+fn unchanged(name: Name, state: &State, before: &BTreeSet<String>) -> Result<()> {
+    let after = snapshot(name, state)?;
+    let left: Vec<&String> = after.difference(before).collect();
+    let lost: Vec<&String> = before.difference(&after).collect();
+    if left.is_empty() && lost.is_empty() {
+        Ok(())
+    } else {
+        bail!("left behind: {left:#?}\nno longer there: {lost:#?}")
+    }
 }
 
 /// Counts what xtask itself checks, in the same words as a test program.

@@ -86,6 +86,33 @@ pub(crate) fn install(name: Name, state: &State, deb: &Path, label: &str) -> Res
     run(name, state, "install.yml", &["-e", &deb], label)
 }
 
+/// Tries to install with one more variable (`NAME=VALUE`) on a machine that has to be refused; gives back what the playbook said.
+pub(crate) fn install_refused(
+    name: Name,
+    state: &State,
+    deb: &Path,
+    variable: Option<&str>,
+) -> Result<String> {
+    let deb = format!("observastack_deb={}", deb.display());
+    let mut args = vec!["-e", &deb];
+    args.extend(variable.into_iter().flat_map(|variable| ["-e", variable]));
+    let ended = command(name, state, "install.yml", &args)?
+        .limit_s(300)
+        .status()?;
+    let said = ended.lines.join("\n");
+    // 2 is a task that failed; a machine out of reach or a broken playbook are other numbers.
+    if ended.status.code() != Some(2) {
+        bail!(
+            "install.yml ended with {} where it has to refuse:\n{said}",
+            ended.status
+        );
+    }
+    match changes(&ended.lines)? {
+        0 => Ok(said),
+        changed => bail!("install.yml refused after {changed} changes:\n{said}"),
+    }
+}
+
 /// Removes the lab from the machine.
 pub(crate) fn uninstall(name: Name, state: &State) -> Result<Recap> {
     run(name, state, "uninstall.yml", &[], "playbook uninstall.yml")
@@ -111,8 +138,17 @@ pub(crate) fn inventory(name: Name, state: &State) -> Result<PathBuf> {
 }
 
 fn run(name: Name, state: &State, playbook: &str, args: &[&str], label: &str) -> Result<Recap> {
-    let bin = environment()?;
-    let ended = Run::new(bin.join("ansible-playbook"))
+    let ended = command(name, state, playbook, args)?
+        .limit_s(1800)
+        .step(label)?;
+    Ok(Recap {
+        changed: changes(&ended.lines)?,
+        lines: ended.lines,
+    })
+}
+
+fn command(name: Name, state: &State, playbook: &str, args: &[&str]) -> Result<Run> {
+    Ok(Run::new(environment()?.join("ansible-playbook"))
         .arg("-i")
         .arg(inventory(name, state)?)
         .arg(paths::root().join("ansible").join(playbook))
@@ -120,22 +156,20 @@ fn run(name: Name, state: &State, playbook: &str, args: &[&str], label: &str) ->
         .env("ANSIBLE_NOCOLOR", "1")
         .env("ANSIBLE_NOCOWS", "1")
         .env("ANSIBLE_HOME", paths::cache()?.join("ansible"))
-        .env("PYTHONWARNINGS", "ignore")
-        .limit_s(1800)
-        .step(label)?;
-    let recap = ended
-        .lines
+        .env("PYTHONWARNINGS", "ignore"))
+}
+
+/// How many tasks changed something, from the recap at the end.
+fn changes(lines: &[String]) -> Result<u64> {
+    let recap = lines
         .iter()
         .rev()
         .find(|line| line.contains("changed=") && line.contains("failed="))
         .context("the playbook ended without a recap")?;
-    let changed = recap
+    recap
         .split("changed=")
         .nth(1)
         .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse().ok());
-    Ok(Recap {
-        changed: changed.with_context(|| format!("no number of changes in {recap:?}"))?,
-        lines: ended.lines,
-    })
+        .and_then(|number| number.parse().ok())
+        .with_context(|| format!("no number of changes in {recap:?}"))
 }
