@@ -74,10 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     } else {
         Kind::Nspawn
     };
-    if let Some(state) = State::load(name)?
-        && state.kind != kind
-    {
-        bail!("there is a lab of another kind already: run cargo xtask down first");
+    let host = args.host.as_deref().map(parse_host).transpose()?;
+    if let Some(state) = State::load(name)? {
+        fits(&state, kind, host.as_ref())?;
     }
     let mut stages = Stages::new(5);
     stages.next("this machine's packages", || {
@@ -88,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     })?;
     let deb = stages.next("programs and package", package::build)?;
-    let state = stages.next("machine", || match (&args.host, kind) {
+    let state = stages.next("machine", || match (host, kind) {
         (Some(host), _) => reach(name, host),
         (None, Kind::Vm) => qemu::start(
             name,
@@ -111,22 +110,45 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .map(|status| println!("{status}"))
     })?;
     println!("\nThe lab is up after {:.0} s.\n", stages.seconds());
-    println!("  shop              {}/", state.shop);
+    println!("  shop              {}/products", state.shop);
     println!(
         "  machine           ssh {}@{} (cargo xtask shell)\n",
         state.user, state.address
     );
     println!("Try next:");
-    println!("  curl {}/products", state.shop);
     println!(
-        "  cargo xtask ctl inject packet-loss --unit observastack-api@1 --probability 20% --for 1m"
+        "  cargo xtask ctl inject connect-error --unit observastack-api@1 --errno ECONNREFUSED --port 8200 --for 2m"
+    );
+    println!(
+        r#"  curl -i -H 'content-type: application/json' -d '{{"customer_id":1,"lines":[{{"sku":"P00001","quantity":1}}]}}' {}/orders   # every second order fails"#,
+        state.shop
     );
     println!("  cargo xtask ctl faults");
     Ok(())
 }
 
-/// A machine that is there already: only ssh is needed.
-fn reach(name: Name, host: &str) -> Result<State> {
+/// Refuses to bring up a second lab: the first one's address would be forgotten, and `down` would leave it behind.
+fn fits(there: &State, kind: Kind, host: Option<&State>) -> Result<()> {
+    if there.kind != kind {
+        bail!("there is a lab of another kind already: run cargo xtask down first");
+    }
+    // Another user of the same machine is fine.
+    match host {
+        Some(host) if (&host.address, host.port) != (&there.address, there.port) => bail!(
+            "--host {}@{}:{}: there is a lab on {}@{}:{} already: run cargo xtask down first",
+            host.user,
+            host.address,
+            host.port,
+            there.user,
+            there.address,
+            there.port
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// What `--host` says.
+fn parse_host(host: &str) -> Result<State> {
     let (user, address) = host
         .split_once('@')
         .with_context(|| format!("--host {host}: expected USER@ADDRESS"))?;
@@ -138,14 +160,18 @@ fn reach(name: Name, host: &str) -> Result<State> {
         ),
         None => (address, 22),
     };
-    std::fs::create_dir_all(name.state_dir())?;
-    let state = State {
+    Ok(State {
         kind: Kind::Host,
         user: user.into(),
         address: address.into(),
         port,
         shop: format!("http://{address}:8000"),
-    };
+    })
+}
+
+/// A machine that is there already: only ssh is needed.
+fn reach(name: Name, state: State) -> Result<State> {
+    std::fs::create_dir_all(name.state_dir())?;
     state
         .ssh(name, "true")
         .limit_s(30)
@@ -187,4 +213,31 @@ pub(crate) fn take_down(name: Name) -> Result<()> {
         machine::remove_files(name)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_host_is_refused_until_the_first_lab_is_down() {
+        let there = parse_host("root@a.example").expect("a host");
+        for other in ["root@b.example", "root@a.example:2222"] {
+            let other = parse_host(other).expect("a host");
+            let refusal = fits(&there, Kind::Host, Some(&other)).expect_err("another machine");
+            let refusal = refusal.to_string();
+            assert!(refusal.contains("root@a.example:22 already"), "{refusal}");
+            assert!(refusal.contains("cargo xtask down"), "{refusal}");
+        }
+        assert!(fits(&there, Kind::Nspawn, None).is_err());
+    }
+
+    #[test]
+    fn the_same_host_can_be_brought_up_again() {
+        let there = parse_host("root@a.example").expect("a host");
+        for same in ["root@a.example", "admin@a.example:22"] {
+            let same = parse_host(same).expect("a host");
+            fits(&there, Kind::Host, Some(&same)).expect("the same machine");
+        }
+    }
 }
