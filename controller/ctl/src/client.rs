@@ -24,6 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Client {
     socket: PathBuf,
     hint: String,
+    timeout: Duration,
 }
 
 impl Client {
@@ -33,6 +34,7 @@ impl Client {
         Self {
             socket: socket.to_owned(),
             hint,
+            timeout: TIMEOUT,
         }
     }
 
@@ -41,7 +43,14 @@ impl Client {
         Self {
             socket,
             hint: format!("is the service running? systemctl status {unit}"),
+            timeout: TIMEOUT,
         }
+    }
+
+    /// Waits this long for a whole answer.
+    pub(crate) fn patient_for(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// Sends a request and reads the whole answer.
@@ -62,9 +71,9 @@ impl Client {
                 .map_err(|error| self.transport(error))?;
             Ok((status, body.to_bytes()))
         };
-        match tokio::time::timeout(TIMEOUT, answer).await {
+        match tokio::time::timeout(self.timeout, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(self.transport(format!("no answer within {} s", TIMEOUT.as_secs()))),
+            Err(_) => Err(self.transport(format!("no answer within {} s", self.timeout.as_secs()))),
         }
     }
 

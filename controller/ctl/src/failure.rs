@@ -14,6 +14,9 @@ pub(crate) enum Failure {
     /// The request makes no sense, in words.
     #[error("{0}")]
     Usage(String),
+    /// What was watched is over before its time.
+    #[error("{0}")]
+    Ended(String),
     /// The injector refused.
     #[error("{}", .0.error)]
     Injector(ErrorBody),
@@ -89,10 +92,12 @@ impl Failure {
 
     /// 2 where the request was wrong, 1 otherwise.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        use observastack_spec::api::ErrorCode::{BadRequest, Invalid};
+        use observastack_spec::api::ErrorCode::{BadRequest, Invalid, UnknownUnit};
         match self {
             Self::Invalid(_) | Self::Usage(_) => ExitCode::from(2),
-            Self::Injector(body) if matches!(body.code, BadRequest | Invalid) => ExitCode::from(2),
+            Self::Injector(body) if matches!(body.code, BadRequest | Invalid | UnknownUnit) => {
+                ExitCode::from(2)
+            }
             _ => ExitCode::FAILURE,
         }
     }

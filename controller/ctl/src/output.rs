@@ -28,6 +28,14 @@ pub(crate) fn json(value: &impl Serialize) {
     }
 }
 
+/// Prints a value as one line of JSON, for streams.
+pub(crate) fn json_line(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => line(text),
+        Err(error) => eprintln!("error: cannot write JSON: {error}"),
+    }
+}
+
 /// Lays rows out in columns as wide as their widest cell; the last column is left as it is.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();

@@ -8,4 +8,4 @@ mod stream;
 
 #[cfg(test)]
 pub(crate) use response::Failure;
-pub(crate) use server::{Context, serve};
+pub(crate) use server::{Context, STREAMS, serve};

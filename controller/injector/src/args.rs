@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// The group whose members may use the socket, beside root.
     #[arg(long, default_value = "observastack")]
     pub(crate) group: String,
+    /// Where the last fault's id is kept, so that ids go on after a restart.
+    #[arg(long, default_value = "/var/lib/observastack/injector")]
+    pub(crate) state_dir: PathBuf,
     /// Print what this kernel can do, as JSON, and exit.
     #[arg(long)]
     pub(crate) probe: bool,

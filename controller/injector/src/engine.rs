@@ -2,6 +2,7 @@
 
 mod faults;
 mod handle;
+mod last_id;
 mod thread;
 
 pub(crate) use handle::{Engine, EngineError, Refusals};

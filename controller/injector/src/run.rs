@@ -1,10 +1,13 @@
 //! The composition root: checks, loads, listens, tells systemd, drains.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail};
 use observastack_telemetry::{logs, notify};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
+    sync::Semaphore,
 };
 use tracing::info;
 
@@ -39,6 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         object: args.object.clone(),
         cgroup_root: args.cgroup_root.clone(),
         slices: config.target_slices.clone(),
+        last_id: args.state_dir.join("last-fault-id"),
     })
     .context("cannot start the engine's thread")?;
 
@@ -79,6 +83,7 @@ async fn serve(args: &Args, config: Config, engine: Engine) -> anyhow::Result<()
         slices: config.target_slices,
         cgroup_root: args.cgroup_root.clone(),
         group: args.group.clone(),
+        streams: Arc::new(Semaphore::new(api::STREAMS)),
     };
     info!(socket = %args.socket.display(), "listening");
     notify::ready();

@@ -20,12 +20,17 @@ pub(crate) enum Standing {
 /// Asks systemd about a unit.
 pub(crate) async fn standing(unit: &str, slices: &[String]) -> Standing {
     let mut show = Command::new("systemctl");
-    show.args(["show", "--property=LoadState,Slice", "--", unit])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    show.args([
+        "show",
+        "--property=LoadState,Slice,UnitFileState,InactiveExitTimestampMonotonic",
+        "--",
+        unit,
+    ])
+    .stdin(Stdio::null())
+    .kill_on_drop(true);
     match tokio::time::timeout(std::time::Duration::from_secs(3), show.output()).await {
         Ok(Ok(output)) if output.status.success() => {
-            read(&String::from_utf8_lossy(&output.stdout), slices)
+            read(unit, &String::from_utf8_lossy(&output.stdout), slices)
         }
         Ok(Ok(output)) => {
             Standing::Unclear(String::from_utf8_lossy(&output.stderr).trim().to_owned())
@@ -36,13 +41,19 @@ pub(crate) async fn standing(unit: &str, slices: &[String]) -> Standing {
 }
 
 /// Reads `systemctl show`'s lines.
-fn read(text: &str, slices: &[String]) -> Standing {
+fn read(unit: &str, text: &str, slices: &[String]) -> Standing {
     let value = |key: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
             .unwrap_or("")
     };
     if value("LoadState") != "loaded" {
+        return Standing::Unknown;
+    }
+    // systemd loads any instance of a template that is asked for: one that was never enabled or started is a slip of the pen.
+    let was_never_there = !value("UnitFileState").starts_with("enabled")
+        && matches!(value("InactiveExitTimestampMonotonic"), "" | "0");
+    if unit.contains('@') && was_never_there {
         return Standing::Unknown;
     }
     let slice = value("Slice");
@@ -60,7 +71,7 @@ mod tests {
     #[test]
     fn a_stopped_unit_of_a_target_slice_may_be_a_target() {
         let slices = ["observastack-sut.slice".to_owned()];
-        let read = |text| read(text, &slices);
+        let read = |text| read("shop.service", text, &slices);
         assert_eq!(
             read("Slice=observastack-sut.slice\nLoadState=loaded\n"),
             Standing::Stopped
@@ -71,5 +82,26 @@ mod tests {
         );
         assert_eq!(read("LoadState=not-found\nSlice=\n"), Standing::Unknown);
         assert_eq!(read(""), Standing::Unknown);
+    }
+
+    #[test]
+    fn an_instance_that_was_never_enabled_or_started_is_unknown() {
+        let slices = ["observastack-sut.slice".to_owned()];
+        let read = |more: &str| {
+            let text = format!("LoadState=loaded\nSlice=observastack-sut.slice\n{more}");
+            super::read("observastack-api@77.service", &text, &slices)
+        };
+        assert_eq!(
+            read("UnitFileState=disabled\nInactiveExitTimestampMonotonic=0\n"),
+            Standing::Unknown
+        );
+        assert_eq!(
+            read("UnitFileState=enabled\nInactiveExitTimestampMonotonic=0\n"),
+            Standing::Stopped
+        );
+        assert_eq!(
+            read("UnitFileState=disabled\nInactiveExitTimestampMonotonic=55\n"),
+            Standing::Stopped
+        );
     }
 }

@@ -30,6 +30,10 @@ const PROTECTED: &[(&str, &str)] = &[
     ("user@", "people's sessions live in it"),
     ("session-", "people's sessions live in it"),
     ("observastack-injector.", "it is in the control slice"),
+    (
+        "observastack-postgresql-setup.",
+        "it is in the control slice",
+    ),
     ("observastack-observer.", "it is in the control slice"),
     ("observastack-controller.", "it is in the control slice"),
     ("observastack-loadgen.", "it is in the control slice"),
@@ -101,7 +105,18 @@ pub fn check_target_slice(name: &str) -> Result<(), FieldError> {
     if !name.ends_with(".slice") || name.contains('/') || name.len() <= ".slice".len() {
         return refused("it is not a slice's name");
     }
-    if PROTECTED_SLICES.contains(&name) || name == "observastack.slice" {
+    // Slices below a protected one keep the machine working as much as the slice itself.
+    let below = |protected: &str| {
+        let stem = protected.strip_suffix(".slice").unwrap_or(protected);
+        stem != "-"
+            && name
+                .strip_prefix(stem)
+                .is_some_and(|rest| rest.starts_with('-'))
+    };
+    if PROTECTED_SLICES.contains(&name)
+        || PROTECTED_SLICES.iter().any(|protected| below(protected))
+        || name == "observastack.slice"
+    {
         return refused("what keeps the machine or the lab working lives there");
     }
     Ok(())
@@ -188,6 +203,8 @@ mod tests {
             ".slice",
             CONTROL_SLICE,
             "observastack.slice",
+            "user-1000.slice",
+            "observastack-control-x.slice",
             "shop",
             "a/b.slice",
         ] {

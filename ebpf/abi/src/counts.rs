@@ -10,8 +10,10 @@ pub struct RuleCounts {
     pub injected: u64,
     /// Events that the rule covered while the lease had lapsed: left alone, and not numbered.
     pub skipped: u64,
-    /// When a decision was last logged, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// When a decision to leave an event alone was last logged, in nanoseconds of `CLOCK_MONOTONIC`.
     pub logged_ns: u64,
+    /// When a decision to fault an event was last logged: rare faults must not drown among the others.
+    pub logged_fault_ns: u64,
 }
 
-const _: () = assert!(size_of::<RuleCounts>() == 32);
+const _: () = assert!(size_of::<RuleCounts>() == 40);

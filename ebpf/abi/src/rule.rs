@@ -6,8 +6,9 @@ pub const RULES_PER_UNIT: u32 = 8;
 /// The rule streams its decisions through aya-log, rate-limited.
 pub const FLAG_VERBOSE: u32 = 1;
 
-/// The least time between two decisions that one verbose rule logs, in nanoseconds (200 lines a second).
-pub const LOG_INTERVAL_NS: u64 = 5_000_000;
+/// The least time between two decisions of the same kind, to fault or to leave alone, that one verbose rule logs, in
+/// nanoseconds (200 lines a second in all).
+pub const LOG_INTERVAL_NS: u64 = 10_000_000;
 
 /// The start of every rule.
 #[repr(C)]

@@ -43,7 +43,7 @@ pub(crate) fn decide<C: EbpfContext>(
     if faulted {
         fetch_increment(injected);
     }
-    if head.flags & FLAG_VERBOSE != 0 && may_log(counts, now_ns) {
+    if head.flags & FLAG_VERBOSE != 0 && may_log(counts, faulted, now_ns) {
         debug!(
             ctx,
             "fault={} event={} n={} port={} faulted={}", head.id, event, n, port, faulted as u8
@@ -52,15 +52,21 @@ pub(crate) fn decide<C: EbpfContext>(
     faulted
 }
 
-/// Takes the rule's turn to log, at most once in [`LOG_INTERVAL_NS`]. Two CPUs may both win a turn: that is one line more.
+/// Takes the rule's turn to log a decision of this kind, at most once in [`LOG_INTERVAL_NS`]. Two CPUs may both win a turn:
+/// that is one line more.
 #[inline(always)]
-fn may_log(counts: *mut RuleCounts, now_ns: u64) -> bool {
+fn may_log(counts: *mut RuleCounts, faulted: bool, now_ns: u64) -> bool {
     // SAFETY: `counts` points into a live map value; a torn value only shifts the next turn.
     unsafe {
-        if now_ns.wrapping_sub((*counts).logged_ns) < LOG_INTERVAL_NS {
+        let logged_ns = if faulted {
+            &raw mut (*counts).logged_fault_ns
+        } else {
+            &raw mut (*counts).logged_ns
+        };
+        if now_ns.wrapping_sub(*logged_ns) < LOG_INTERVAL_NS {
             return false;
         }
-        (*counts).logged_ns = now_ns;
+        *logged_ns = now_ns;
     }
     true
 }

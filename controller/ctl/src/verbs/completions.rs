@@ -1,9 +1,11 @@
 //! `completions`: a shell's completion script.
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
+
+use crate::output;
 
 /// Print a shell's completion script.
 #[derive(Debug, Args)]
@@ -17,12 +19,14 @@ pub(crate) struct Completions {
 
 /// Prints the script.
 pub(crate) fn run(completions: &Completions) -> ExitCode {
+    let mut script = Vec::new();
     let mut command = crate::args::Args::command();
     clap_complete::generate(
         completions.shell,
         &mut command,
         "observastack-ctl",
-        &mut io::stdout(),
+        &mut script,
     );
+    output::line(String::from_utf8_lossy(&script).trim_end());
     ExitCode::SUCCESS
 }

@@ -98,7 +98,7 @@ pub(crate) async fn run(
         ConfigVerb::Reset {
             unit,
             offline: true,
-        } => reset_offline(&Service::named(&unit)?)?,
+        } => reset_offline(&Service::named(&unit)?, runtime_directory, json).await?,
         ConfigVerb::Reset {
             unit,
             offline: false,
@@ -191,24 +191,42 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(failed)
 }
 
-/// A service that refuses its file does not run, so it cannot be asked.
-fn reset_offline(service: &Service) -> Result<(), Failure> {
-    let path = service.state_file();
-    match fs::remove_file(&path) {
-        Ok(()) => output::line(format!(
-            "removed {}; now: systemctl reset-failed {unit} && systemctl restart {unit}",
-            path.display(),
+/// A service that refuses its file does not run, so it cannot be asked. One that runs must be: it has its own idea of the file.
+async fn reset_offline(
+    service: &Service,
+    runtime_directory: &Path,
+    json: bool,
+) -> Result<(), Failure> {
+    if exchange(service, runtime_directory, Method::GET, JSON, Vec::new())
+        .await
+        .is_ok()
+    {
+        return Err(Failure::Usage(format!(
+            "{unit} runs and can be asked: use `observastack-ctl config reset {unit}` without --offline",
             unit = service.unit
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            output::line(format!("{} is not there: nothing to reset", path.display()))
-        }
+        )));
+    }
+    let path = service.state_file();
+    let removed = match fs::remove_file(&path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(source) => {
             return Err(Failure::Io {
                 what: format!("cannot remove {}", path.display()),
                 source,
             });
         }
+    };
+    if json {
+        output::json(&serde_json::json!({"file": path, "removed": removed}));
+    } else if removed {
+        output::line(format!(
+            "removed {}; now: systemctl reset-failed {unit} && systemctl restart {unit}",
+            path.display(),
+            unit = service.unit
+        ));
+    } else {
+        output::line(format!("{} is not there: nothing to reset", path.display()));
     }
     Ok(())
 }

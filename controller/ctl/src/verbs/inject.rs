@@ -64,7 +64,7 @@ struct Common {
     #[arg(long, default_value = "100%", allow_hyphen_values = true)]
     probability: String,
     /// The same seed faults the same event numbers again; drawn and shown where it is not given.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     seed: Option<u64>,
     /// Stream the rule's decisions from the kernel until it ends (Ctrl-C leaves the fault in place).
     #[arg(long, short)]
@@ -82,10 +82,11 @@ pub(crate) async fn run(
     let status: FaultStatus = injector
         .ask(Method::POST, "/faults", Some(&request))
         .await?;
-    if json {
-        output::json(&status);
-    } else {
-        output::line(describe(&status));
+    match (json, verbose) {
+        (true, false) => output::json(&status),
+        // A stream is a value a line.
+        (true, true) => output::json_line(&status),
+        (false, _) => output::line(describe(&status)),
     }
     if verbose {
         follow(&status, injector, json).await?;
@@ -156,20 +157,32 @@ async fn follow(status: &FaultStatus, injector: &Client, json: bool) -> Result<(
         .await?
         .into_body();
     let mut pending = Vec::new();
+    let mut shown = 0;
     while let Some(Ok(frame)) = body.frame().await {
         pending.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
             if let Ok(decision) = serde_json::from_slice::<Decision>(&line) {
                 show(&decision, json);
+                shown += 1;
             }
         }
     }
-    let last: FaultStatus = injector
-        .ask(Method::GET, &format!("/faults/{}", status.id), None::<&()>)
-        .await?;
+    let asked = injector
+        .ask::<FaultStatus>(Method::GET, &format!("/faults/{}", status.id), None::<&()>)
+        .await;
+    let last = match asked {
+        Ok(last) => last,
+        Err(Failure::NotListening { .. }) => {
+            return Err(Failure::Ended(format!(
+                "the injector has ended, and fault {} with it",
+                status.id
+            )));
+        }
+        Err(failure) => return Err(failure),
+    };
     if json {
-        output::json(&last);
+        output::json_line(&last);
         return Ok(());
     }
     let how = match last.state {
@@ -179,7 +192,7 @@ async fn follow(status: &FaultStatus, injector: &Client, json: bool) -> Result<(
     };
     let counts = last.counts;
     output::line(format!(
-        "fault {} {how}: {} events matched, {} faulted, {} skipped",
+        "fault {} {how}: {} events matched ({shown} shown), {} faulted, {} skipped",
         last.id, counts.matched, counts.injected, counts.skipped
     ));
     Ok(())
@@ -187,9 +200,7 @@ async fn follow(status: &FaultStatus, injector: &Client, json: bool) -> Result<(
 
 fn show(decision: &Decision, json: bool) {
     if json {
-        if let Ok(line) = serde_json::to_string(decision) {
-            output::line(line);
-        }
+        output::json_line(decision);
         return;
     }
     let port = if decision.port == 0 {

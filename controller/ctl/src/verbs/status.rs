@@ -1,6 +1,6 @@
 //! `status`: the lab at a glance.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use hyper::Method;
 use observastack_spec::api::{FaultList, FaultState, FaultStatus};
@@ -15,6 +15,9 @@ use crate::{
     sut::Service,
     systemd::{self, Unit},
 };
+
+/// How long a unit may take to say how it is.
+const HEALTH: Duration = Duration::from_secs(2);
 
 /// Everything that `status` shows.
 #[derive(Debug, Serialize)]
@@ -52,9 +55,22 @@ pub(crate) async fn run(
     runtime_directory: &Path,
     json: bool,
 ) -> Result<ExitCode, Failure> {
+    // All at once: a unit that hangs is what this is for, and must not hide the others.
+    let asking: Vec<_> = systemd::units()
+        .await?
+        .into_iter()
+        .map(|unit| {
+            let (injector, directory) = (injector.clone(), runtime_directory.to_owned());
+            tokio::spawn(async move { ask_unit(unit, &injector, &directory).await })
+        })
+        .collect();
     let mut units = Vec::new();
-    for unit in systemd::units().await? {
-        units.push(ask_unit(unit, injector, runtime_directory).await);
+    for asked in asking {
+        units.push(
+            asked
+                .await
+                .map_err(|error| Failure::Ended(error.to_string()))?,
+        );
     }
     let asked = injector
         .ask::<FaultList>(Method::GET, "/faults", None::<&()>)
@@ -115,12 +131,15 @@ async fn ask_unit(unit: Unit, injector: &Client, runtime_directory: &Path) -> Un
     let Some(service) = Service::of(&status.unit.unit) else {
         return status;
     };
-    let client = service.client(runtime_directory);
+    let client = service.client(runtime_directory).patient_for(HEALTH);
     status.set_health(
         client
             .send(Method::GET, "/healthz", "application/json", Vec::new())
             .await,
     );
+    if status.health.as_deref() == Some("unreachable") {
+        return status;
+    }
     if let Ok((_, body)) = client
         .send(Method::GET, "/config", "application/json", Vec::new())
         .await

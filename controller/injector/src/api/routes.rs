@@ -1,5 +1,7 @@
 //! What each path does.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming};
@@ -56,8 +58,8 @@ async fn route(
             info!(
                 uid = peer.uid,
                 pid = peer.pid,
-                count = faults.len(),
-                "all faults cleared"
+                "all faults cleared: {}",
+                faults.len()
             );
             Ok(json(StatusCode::OK, &FaultList { faults }))
         }
@@ -74,13 +76,12 @@ async fn route(
                 uid = peer.uid,
                 pid = peer.pid,
                 fault = status.id,
-                "fault cleared"
+                "fault {} cleared",
+                status.id
             );
             Ok(json(StatusCode::OK, &status))
         }
-        (&Method::GET, ["faults", id, "decisions"]) => {
-            Ok(stream::decisions(context.engine.clone(), fault_id(id)?))
-        }
+        (&Method::GET, ["faults", id, "decisions"]) => decisions(context, fault_id(id)?).await,
         (&Method::GET, ["capabilities"]) => capabilities(context).await,
         (&Method::GET, ["healthz"]) => {
             context.engine.list().await?;
@@ -120,7 +121,9 @@ async fn inject(
             format!("not a fault: {error}"),
         )
     })?;
-    let spec = wanted.validate(rand::random()).map_err(Failure::invalid)?;
+    // 53 bits: what every reader of JSON keeps, so that the seed in an answer can be used again.
+    let seed = rand::random::<u64>() >> 11;
+    let spec = wanted.validate(seed).map_err(Failure::invalid)?;
     let status = match context.engine.inject(spec.clone(), false).await {
         Err(EngineError::NotRunning(unit)) => match scope::standing(&unit, &context.slices).await {
             Standing::Stopped => context.engine.inject(spec, true).await?,
@@ -138,9 +141,36 @@ async fn inject(
         probability = status.spec.probability,
         seed = status.spec.seed,
         for_ms = status.spec.for_ms,
-        "fault injected"
+        "fault {} injected: {} on {}",
+        status.id,
+        status.spec.fault.kind(),
+        status.spec.unit
     );
     Ok(json(StatusCode::CREATED, &status))
+}
+
+/// A stream holds a connection for as long as its fault lasts: only so many, or nobody could clear a fault any more.
+async fn decisions(context: &Context, id: u64) -> Result<Answer, Failure> {
+    let faults = context.engine.list().await?.faults;
+    let fault = faults.into_iter().find(|fault| fault.id == id);
+    let fault = fault.ok_or_else(|| not_found(format!("there is no fault {id}")))?;
+    if !fault.spec.verbose {
+        return Err(Failure::new(
+            StatusCode::CONFLICT,
+            ErrorCode::Conflict,
+            format!("fault {id} does not log its decisions; inject it with --verbose"),
+        ));
+    }
+    let slot = Arc::clone(&context.streams)
+        .try_acquire_owned()
+        .map_err(|_| {
+            Failure::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::Conflict,
+                "too many decision streams are open",
+            )
+        })?;
+    Ok(stream::decisions(context.engine.clone(), id, slot))
 }
 
 fn out_of_scope(unit: &str, standing: &Standing, slices: &[String]) -> Failure {

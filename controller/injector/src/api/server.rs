@@ -23,6 +23,10 @@ use crate::engine::Engine;
 
 /// Connections served at once; more wait in the listener's queue.
 const CONNECTIONS: usize = 64;
+/// Decision streams at once, which leaves connections for everything else.
+pub(crate) const STREAMS: usize = 16;
+/// How long a connection may take for a request's headers, and stay idle: idle ones must not keep others out.
+const HEADERS: Duration = Duration::from_secs(2);
 /// How long requests in flight may take once the injector is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -32,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) slices: Vec<String>,
     pub(crate) cgroup_root: PathBuf,
     pub(crate) group: String,
+    /// Room for [`STREAMS`] decision streams.
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 /// Serves until `shutdown` is done, then drains.
@@ -103,7 +109,7 @@ async fn connection(stream: UnixStream, context: Arc<Context>, watcher: Watcher)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10))
+        .header_read_timeout(HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         debug!(%error, "connection ended");

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, channel::Channel};
 use hyper::StatusCode;
 use observastack_spec::api::{Decision, FaultState};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::response::{Answer, with_body};
@@ -15,10 +16,11 @@ use crate::engine::Engine;
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Starts a stream of one fault's decisions as newline-delimited JSON.
-pub(crate) fn decisions(engine: Engine, id: u64) -> Answer {
+pub(crate) fn decisions(engine: Engine, id: u64, slot: OwnedSemaphorePermit) -> Answer {
     let decisions = engine.decisions();
     let (mut lines, body) = Channel::<Bytes>::new(64);
     tokio::spawn(async move {
+        let _slot = slot;
         let mut decisions = decisions;
         loop {
             match tokio::time::timeout(LOOK, next_of(&mut decisions, id)).await {

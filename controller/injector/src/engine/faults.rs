@@ -24,18 +24,11 @@ pub(crate) struct Active {
 /// Active faults by id, and ended ones, newest first.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    last_id: u64,
     active: BTreeMap<u64, Active>,
     ended: VecDeque<FaultStatus>,
 }
 
 impl Faults {
-    /// The id for the next fault.
-    pub(crate) fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
-    }
-
     pub(crate) fn insert(&mut self, id: u64, fault: Active) {
         self.active.insert(id, fault);
     }

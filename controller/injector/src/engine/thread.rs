@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 use super::{
     faults::{Active, Faults, status_of},
     handle::{Engine, EngineError, Message, Refusals},
+    last_id::LastId,
 };
 use crate::lowering;
 
@@ -44,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) object: PathBuf,
     pub(crate) cgroup_root: PathBuf,
     pub(crate) slices: Vec<String>,
+    /// Where the last fault's id is kept.
+    pub(crate) last_id: PathBuf,
 }
 
 /// Loads the programs and starts the thread. A kernel that refuses them all gives an engine that refuses every fault
@@ -77,6 +80,7 @@ pub(crate) fn spawn(options: Options) -> std::io::Result<(Engine, thread::JoinHa
             Worker {
                 loader,
                 faults: Faults::default(),
+                ids: LastId::read(options.last_id),
                 decisions,
                 renewed_ns: 0,
                 followed_ns: 0,
@@ -93,6 +97,7 @@ pub(crate) fn spawn(options: Options) -> std::io::Result<(Engine, thread::JoinHa
 struct Worker {
     loader: Result<Loader, String>,
     faults: Faults,
+    ids: LastId,
     decisions: broadcast::Sender<Decision>,
     renewed_ns: u64,
     followed_ns: u64,
@@ -157,7 +162,15 @@ impl Worker {
                 n = decision.n,
                 port = decision.port,
                 faulted = decision.faulted,
-                "decision"
+                "fault {}: {} {} {}",
+                decision.fault,
+                decision.event,
+                decision.n,
+                if decision.faulted {
+                    "faulted"
+                } else {
+                    "left alone"
+                }
             );
             let observastack_loader::decisions::Decision {
                 fault,
@@ -225,7 +238,7 @@ impl Worker {
         {
             return Err(EngineError::NotRunning(spec.unit));
         }
-        let id = self.faults.next_id();
+        let id = self.ids.next();
         let now_ns = monotonic_ns();
         // The lease first: the rule's first event must not be skipped.
         loader
@@ -264,7 +277,9 @@ impl Worker {
             matched = status.counts.matched,
             injected = status.counts.injected,
             skipped = status.counts.skipped,
-            "fault ended"
+            "fault {id} ended: {} on {}",
+            status.spec.fault.kind(),
+            status.spec.unit
         );
         if self.faults.is_idle() {
             self.idle_since_ns = monotonic_ns();
@@ -340,6 +355,7 @@ mod tests {
             object: PathBuf::from("/nonexistent/observastack.bpf.o"),
             cgroup_root: PathBuf::from("/sys/fs/cgroup"),
             slices: vec!["observastack-sut.slice".to_owned()],
+            last_id: PathBuf::from("/nonexistent/last-fault-id"),
         })
         .unwrap()
     }

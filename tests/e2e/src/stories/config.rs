@@ -128,12 +128,42 @@ fn out_of_range() -> Result<()> {
             "retries.max_attempts",
             "1 to 10",
         ),
+        // The wrong sign, type or name is as much out of range, and told in the same words.
+        (
+            "api@1",
+            "api-1",
+            "database.pool_size=-1",
+            "database.pool_size",
+            "1 to 200",
+        ),
+        (
+            "inventory",
+            "inventory",
+            "cache.max_entries=abc",
+            "cache.max_entries",
+            "1 to 100000",
+        ),
+        (
+            "api@1",
+            "api-1",
+            "report.algorithm=foo",
+            "report.algorithm",
+            "one of good, bad",
+        ),
+        (
+            "gateway",
+            "gateway",
+            "balancing.algorithm=foo",
+            "balancing.algorithm",
+            "one of round_robin, random, consistent_hash",
+        ),
     ];
     for (service, directory, assignment, field, allowed) in cases {
         let before = everything(service, directory)?;
         let refused = lab::ctl_ran(&["config", "set", service, assignment])?;
         refused.expect(2)?;
-        refused.says(&[field, allowed])?;
+        let (_, value) = assignment.split_once('=').context("no value")?;
+        refused.says(&[field, &format!("`{value}` is not allowed"), allowed])?;
         ensure!(
             everything(service, directory)? == before,
             "{assignment} was refused, but {service} has changed"

@@ -368,5 +368,19 @@ fn verbose() -> Result<()> {
         "it does not tell how it ended: {}",
         ran.stdout
     );
+    // The same lines are in the journal, at debug level.
+    let line = format!("fault {}: connect ", decisions[0]["fault"]);
+    let journal = command::output(&[
+        "journalctl",
+        "--unit=observastack-injector",
+        "--since=-60s",
+        "--priority=7..7",
+        "--output=cat",
+        "--no-pager",
+    ])?;
+    ensure!(
+        journal.contains(&line),
+        "no line begins with {line:?} in the journal: {journal}"
+    );
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use rustix::process::{Signal, kill_process};
 
@@ -18,7 +18,10 @@ use crate::{
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![
-        test("life::injecting_and_clearing_take_effect_at_once", effect),
+        test(
+            "life::injecting_and_clearing_take_effect_within_10_ms",
+            effect,
+        ),
         test(
             "life::kill_9_of_the_injector_ends_every_fault_within_100_ms",
             kill_9,
@@ -47,12 +50,30 @@ pub(super) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// How many times the figure for taking effect is measured.
+/// How many times the figure for taking effect is measured in one series.
 const ROUNDS: usize = 100;
+/// A neighbour on a shared machine can spoil a hundredth of a series, but hardly of each of these.
+const SERIES: usize = 3;
+/// The aim for the p99 of a series.
+const AIM: Duration = Duration::from_millis(10);
 
 fn effect() -> Result<()> {
     let probe = ConnectProbe::start("effect", 9821)?;
     probe.wait_for(false, 20)?;
+    let mut worst = Duration::MAX;
+    for _ in 0..SERIES {
+        worst = series(&probe)?;
+        if worst <= AIM {
+            return Ok(());
+        }
+    }
+    bail!(
+        "faults took {worst:?} to take effect (p99 of {ROUNDS}), in each of {SERIES} series more than {AIM:?}"
+    )
+}
+
+/// The larger p99 of injecting and clearing.
+fn series(probe: &ConnectProbe) -> Result<Duration> {
     let (mut injecting, mut clearing) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let asked_ns = monotonic_ns();
@@ -72,6 +93,7 @@ fn effect() -> Result<()> {
         let seen = probe.wait_for(false, 5)?;
         clearing.push(between(asked_ns, seen.run_began_ns));
     }
+    let mut worst = Duration::ZERO;
     for (what, times) in [("injecting", &mut injecting), ("clearing", &mut clearing)] {
         let median = percentile(times, 0.5).context("no times")?;
         let p99 = percentile(times, 0.99).context("no times")?;
@@ -79,14 +101,9 @@ fn effect() -> Result<()> {
             "{what}: median {median:?}, p99 {p99:?}, slowest {:?} of {ROUNDS}",
             times.last()
         ));
-        // The aim is 10 ms for the p99, which `cargo xtask bench` measures beside a reference. A machine that others use
-        // too can make any hundredth event late, but not every second one.
-        ensure!(
-            median <= Duration::from_millis(10),
-            "{what} took effect after {median:?} (median of {ROUNDS})"
-        );
+        worst = worst.max(p99);
     }
-    Ok(())
+    Ok(worst)
 }
 
 fn kill_9() -> Result<()> {

@@ -105,7 +105,7 @@ fn other_units() -> Result<()> {
         // There is no such unit; there is, but it is not in a target slice.
         inject_refused(
             "observastack-nothing",
-            1,
+            2,
             &[
                 "unit",
                 "observastack-nothing.service",
@@ -113,19 +113,21 @@ fn other_units() -> Result<()> {
                 lab::SUT_SLICE,
             ],
         )?;
+        // systemd loads any instance of a template; this one was never enabled or started.
+        inject_refused(
+            "observastack-api@77",
+            2,
+            &["unit", "observastack-api@77.service", "there is no unit"],
+        )?;
         for (unit, slice) in [
             ("cron", "system.slice"),
             ("systemd-networkd", "belongs to systemd"),
-            (
-                "observastack-postgresql-setup",
-                "observastack-control.slice",
-            ),
+            ("observastack-postgresql-setup", "control slice"),
         ] {
             let known =
                 crate::systemd::property(&format!("{unit}.service"), "LoadState")? == "loaded";
             if known {
-                let code = if unit.starts_with("systemd-") { 2 } else { 1 };
-                inject_refused(unit, code, &["unit", unit, slice])?;
+                inject_refused(unit, 2, &["unit", unit, slice])?;
             }
         }
         // One that surely is in system.slice, running.
@@ -139,7 +141,7 @@ fn other_units() -> Result<()> {
         ])?;
         inject_refused(
             "observastack-e2e-elsewhere",
-            1,
+            2,
             &[
                 "unit",
                 "observastack-e2e-elsewhere.service",
