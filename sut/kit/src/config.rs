@@ -33,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod allowed;
 pub(crate) mod document;
 mod error;
 mod file;
@@ -78,7 +79,7 @@ pub trait ServiceConfig:
 pub struct FieldError {
     /// The dotted path, e.g. `pool.size`; `(document)` for the document as a whole.
     pub field: String,
-    /// The refused value as JSON, shortened.
+    /// The refused value, shortened: as JSON, but text without its quotes where nobody can mistake it.
     pub value: String,
     /// What is allowed there, e.g. `1 to 100`.
     pub allowed: String,

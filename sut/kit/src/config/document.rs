@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use super::merge::{merge_patch, removed_paths};
-use super::{FieldError, ServiceConfig};
+use super::{FieldError, ServiceConfig, allowed};
 
 /// Errors listed for one document; more would help nobody.
 const MAX_ERRORS: usize = 32;
@@ -17,6 +17,9 @@ const MAX_SHOWN: usize = 120;
 
 /// How the document as a whole is called in errors.
 const WHOLE: &str = "(document)";
+
+/// How the list of known fields begins in the error about an unknown one.
+pub(super) const UNKNOWN_FIELD: &str = "no field of this name; known: ";
 
 /// Reads and validates a configuration.
 ///
@@ -35,30 +38,76 @@ pub(super) fn parse<C: ServiceConfig>(document: &Value) -> Result<C, Vec<FieldEr
     let mut errors: Vec<FieldError> = Vec::new();
     // serde stops at the first error: take the culprit out and go on, so that one answer tells all.
     while errors.len() < MAX_ERRORS {
-        match read::<C>(&document) {
-            Ok(config) => {
-                let refused = config.validate().err().unwrap_or_default();
-                // A field taken out has its default now: what validation says of it is not about the document.
-                let new: Vec<_> = refused
-                    .into_iter()
-                    .filter(|error| !reported(&errors, &error.field))
-                    .collect();
-                errors.extend(new);
-                return if errors.is_empty() {
-                    Ok(config)
-                } else {
-                    Err(errors)
-                };
-            }
-            Err((path, error)) => {
-                errors.push(error);
-                if !remove(&mut document, &path) {
-                    break;
+        let culprit = match read::<C>(&document) {
+            Ok(config) => match list_for_object(&document, &to_value(&config), Vec::new()) {
+                None => {
+                    let refused = config.validate().err().unwrap_or_default();
+                    // A field taken out has its default now: what validation says of it is not about the document.
+                    let new: Vec<_> = refused
+                        .into_iter()
+                        .filter(|error| !reported(&errors, &error.field))
+                        .collect();
+                    errors.extend(new);
+                    return if errors.is_empty() {
+                        Ok(config)
+                    } else {
+                        Err(errors)
+                    };
                 }
-            }
+                Some(path) => (
+                    path,
+                    "invalid type: sequence, expected an object".to_owned(),
+                ),
+            },
+            Err((path, error)) => (path, error.allowed),
+        };
+        let (path, said) = culprit;
+        errors.push(refused::<C>(&document, &path, said));
+        if !remove(&mut document, &path) {
+            break;
         }
     }
     Err(errors)
+}
+
+/// The error about the value at `path`, of which the type has `said` something.
+fn refused<C: ServiceConfig>(document: &Value, path: &[String], said: String) -> FieldError {
+    let allowed = if allowed::of_serde(&said) && !said.starts_with("missing field ") {
+        allowed::at::<C>(document, path).unwrap_or(said)
+    } else {
+        said
+    };
+    let value = match lookup(document, path) {
+        // As the operator wrote it; but text that reads as a number or as nothing at all needs its quotes.
+        Some(Value::String(text))
+            if !text.trim().is_empty() && serde_json::from_str::<Value>(text).is_err() =>
+        {
+            shorten(text.clone())
+        }
+        value => shown(value),
+    };
+    FieldError::new(dotted(path), value, allowed)
+}
+
+/// The path of a list that serde has taken for an object, its elements for the fields in their order.
+fn list_for_object(given: &Value, read: &Value, path: Vec<String>) -> Option<Vec<String>> {
+    let below = |name: String| [path.as_slice(), &[name]].concat();
+    match (given, read) {
+        (Value::Array(_), Value::Object(_)) => Some(path),
+        (Value::Array(given), Value::Array(read)) => {
+            given
+                .iter()
+                .zip(read)
+                .enumerate()
+                .find_map(|(index, (given, read))| {
+                    list_for_object(given, read, below(index.to_string()))
+                })
+        }
+        (Value::Object(given), Value::Object(read)) => given
+            .iter()
+            .find_map(|(name, given)| list_for_object(given, read.get(name)?, below(name.clone()))),
+        _ => None,
+    }
 }
 
 /// Applies a merge patch to a configuration: a `null` gives the field the value it has in `base`.
@@ -157,6 +206,12 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> (Vec<String
         })
         .collect();
     let message = error.inner().to_string();
+    // {"name": 1} for a variant that is a bare name: the whole of it is wrong, not what is in it.
+    if message.ends_with("expected unit")
+        && matches!(error.path().iter().next_back(), Some(Segment::Enum { .. }))
+    {
+        path.pop();
+    }
     let Some((name, expected)) = message
         .strip_prefix("unknown field `")
         .and_then(|rest| rest.split_once('`'))
@@ -171,10 +226,7 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> (Vec<String
         .trim_start_matches("expected ");
     (
         path,
-        format!(
-            "no field of this name; known: {}",
-            expected.replace('`', "")
-        ),
+        format!("{UNKNOWN_FIELD}{}", expected.replace('`', "")),
     )
 }
 
@@ -191,7 +243,10 @@ fn dotted(path: &[String]) -> String {
 }
 
 fn shown(value: Option<&Value>) -> String {
-    let text = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    shorten(value.map_or_else(|| "nothing".to_owned(), Value::to_string))
+}
+
+fn shorten(text: String) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         None => text,
         Some((end, _)) => {

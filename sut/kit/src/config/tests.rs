@@ -9,6 +9,7 @@ mod changes;
 mod crash;
 mod open;
 mod sequences;
+mod wrong_types;
 
 use std::collections::BTreeMap;
 use std::path::Path;
