@@ -116,9 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         state.user, state.address
     );
     println!("Try next:");
-    println!(
-        "  cargo xtask ctl inject connect-error --unit observastack-api@1 --errno ECONNREFUSED --port 8200 --for 2m"
-    );
+    println!("  cargo xtask ctl inject packet-loss --unit observastack-api@1 --port 8200 --for 2m");
     println!(
         r#"  curl -i -H 'content-type: application/json' -d '{{"customer_id":1,"lines":[{{"sku":"P00001","quantity":1}}]}}' {}/orders   # every second order fails"#,
         state.shop
