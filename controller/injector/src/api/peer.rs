@@ -32,11 +32,19 @@ pub(crate) fn admit(stream: &UnixStream, group: &str) -> Result<Peer, String> {
     ))
 }
 
+/// Whether the caller's primary group, its user's groups or its process's own supplementary groups are the one.
 fn is_member(credentials: &UCred, group: &str) -> bool {
     let Ok(Some(group)) = Group::from_name(group) else {
         return false;
     };
     if credentials.gid() == group.gid.as_raw() {
+        return true;
+    }
+    // A service may have the group from its unit (SupplementaryGroups=), which the user database doesn't know.
+    if let Some(pid) = credentials.pid()
+        && let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        && supplementary_groups(&status).any(|gid| gid == group.gid.as_raw())
+    {
         return true;
     }
     let Ok(Some(user)) = User::from_uid(Uid::from_raw(credentials.uid())) else {
@@ -47,4 +55,28 @@ fn is_member(credentials: &UCred, group: &str) -> bool {
     };
     getgrouplist(&name, Gid::from_raw(credentials.gid()))
         .is_ok_and(|groups| groups.contains(&group.gid))
+}
+
+/// The group ids in a process's `/proc/PID/status` (proc_pid_status(5)).
+fn supplementary_groups(status: &str) -> impl Iterator<Item = u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    line.unwrap_or("")
+        .split_whitespace()
+        .filter_map(|gid| gid.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processs_own_groups_are_read() {
+        let status = "Name:\tsh\nUid:\t0\t0\t0\t0\nGroups:\t4 27 989 \nNStgid:\t1\n";
+        assert_eq!(
+            supplementary_groups(status).collect::<Vec<_>>(),
+            [4, 27, 989]
+        );
+        assert_eq!(supplementary_groups("Groups:\t \n").count(), 0);
+        assert_eq!(supplementary_groups("").count(), 0);
+    }
 }

@@ -35,7 +35,7 @@ const RENEWAL: Duration = Duration::from_millis(30);
 const IDLE: Duration = Duration::from_secs(1);
 /// How often slices that systemd may have made anew are looked for.
 const FOLLOW_NS: u64 = 250_000_000;
-/// How long after the last fault of a kind its programs are detached.
+/// How long after a fault has ended the programs of faults that have no rule are detached.
 const DETACH_NS: u64 = 10_000_000_000;
 /// Messages that wait; the API serves fewer connections at once.
 const QUEUE: usize = 256;
@@ -84,7 +84,7 @@ pub(crate) fn spawn(options: Options) -> std::io::Result<(Engine, thread::JoinHa
                 decisions,
                 renewed_ns: 0,
                 followed_ns: 0,
-                idle_since_ns: 0,
+                ended_ns: 0,
                 lost: 0,
             }
             .run(&inbox, &beat_ns);
@@ -101,7 +101,8 @@ struct Worker {
     decisions: broadcast::Sender<Decision>,
     renewed_ns: u64,
     followed_ns: u64,
-    idle_since_ns: u64,
+    /// When a fault ended, or could not begin, and programs may be attached for nothing; 0 when that is settled.
+    ended_ns: u64,
     lost: u64,
 }
 
@@ -127,13 +128,13 @@ impl Worker {
     /// What is due in every turn, in order of urgency.
     fn turn(&mut self, now_ns: u64) {
         let Ok(loader) = &mut self.loader else { return };
-        if self.faults.is_idle() {
-            if self.idle_since_ns != 0 && now_ns - self.idle_since_ns >= DETACH_NS {
-                for kind in loader.detach_idle() {
-                    debug!(fault = kind.name(), "programs detached");
-                }
-                self.idle_since_ns = 0;
+        if self.ended_ns != 0 && now_ns - self.ended_ns >= DETACH_NS {
+            for kind in loader.detach_idle() {
+                debug!(fault = kind.name(), "programs detached");
             }
+            self.ended_ns = 0;
+        }
+        if self.faults.is_idle() {
             return;
         }
         if now_ns - self.renewed_ns >= nanoseconds(RENEWAL) {
@@ -246,7 +247,9 @@ impl Worker {
             .map_err(observastack_loader::ArmError::from)?;
         self.renewed_ns = now_ns;
         let rule = lowering::lower(id, &spec, now_ns);
-        let armed = loader.arm(&spec.unit, &rule)?;
+        let armed = loader
+            .arm(&spec.unit, &rule)
+            .inspect_err(|_| self.ended_ns = now_ns)?;
         let fault = Active {
             spec,
             armed,
@@ -281,11 +284,11 @@ impl Worker {
             status.spec.fault.kind(),
             status.spec.unit
         );
-        if self.faults.is_idle() {
-            self.idle_since_ns = monotonic_ns();
-            if let Ok(loader) = &mut self.loader {
-                let _ = loader.set_lease(0);
-            }
+        self.ended_ns = monotonic_ns();
+        if self.faults.is_idle()
+            && let Ok(loader) = &mut self.loader
+        {
+            let _ = loader.set_lease(0);
         }
         Some(status)
     }

@@ -18,6 +18,10 @@ pub(super) fn tests() -> Vec<Trial> {
         ),
         test("refusals::a_member_of_the_group_may", member),
         test(
+            "refusals::a_service_that_has_the_group_from_its_unit_may",
+            supplementary_group,
+        ),
+        test(
             "refusals::the_shops_own_user_may_not_touch_the_injector",
             shops_user,
         ),
@@ -125,6 +129,26 @@ fn member() -> Result<()> {
         "the change is not there"
     );
     as_user(user.0, &[CTL, "status"])?.expect(0)
+}
+
+fn supplementary_group() -> Result<()> {
+    let unit = [
+        "systemd-run",
+        "--quiet",
+        "--pipe",
+        "--wait",
+        "--collect",
+        "--unit=e2e-supplementary-group",
+        "--uid=nobody",
+    ];
+    let words = [
+        &unit[..],
+        &["--property=SupplementaryGroups=observastack"],
+        &[CTL, "faults"],
+    ];
+    command::run(&words.concat())?.expect(0)?;
+    // It is the group that lets it in.
+    command::run(&[&unit[..], &[CTL, "faults"]].concat())?.expect(1)
 }
 
 fn shops_user() -> Result<()> {
