@@ -17,11 +17,6 @@ use crate::settings::ApiConfig;
 
 pub use report::ReportSlots;
 
-/// The longest name that a client may choose or ask for.
-const MAX_NAME: usize = 64;
-/// What such a name looks like, for errors.
-const NAME: &str = "1 to 64 letters, digits, - and _";
-
 /// What the handlers work with.
 #[derive(Debug)]
 pub struct Shop {
@@ -67,11 +62,4 @@ pub fn routes(shop: Arc<Shop>) -> Router<Shop> {
                 .await
                 .map_err(HttpError::from)
         })
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }

@@ -1,6 +1,5 @@
 //! The inventory's routes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode};
@@ -13,11 +12,8 @@ use crate::metrics::InventoryMetrics;
 use crate::settings::{InventoryConfig, LimitSettings};
 use crate::stock::{self, Line, Reserved, Stock};
 use observastack_kit::database::{Database, DatabaseError};
-use observastack_kit::service::ServiceError;
-use observastack_kit::service::read_json;
+use observastack_kit::service::{NAME, ServiceError, check_lines, is_name, read_json};
 
-/// The longest SKU and reservation key; both are ASCII letters, digits, `-` and `_`.
-const MAX_NAME: usize = 64;
 /// The most pieces in one line.
 const MAX_QUANTITY: i32 = 10_000;
 
@@ -192,57 +188,21 @@ fn checked_lines(
     request: &ReservationRequest,
     limits: &LimitSettings,
 ) -> Result<Vec<Line>, ServiceError> {
-    let name = "1 to 64 letters, digits, - and _";
     if !is_name(&request.key) {
         return Err(ServiceError::invalid(
             "key",
             format!("{:?}", request.key),
-            name,
+            NAME,
         ));
     }
-    if request.lines.is_empty() || request.lines.len() > limits.max_lines {
-        let allowed = format!("1 to {} lines", limits.max_lines);
-        return Err(ServiceError::invalid(
-            "lines",
-            format!("{} lines", request.lines.len()),
-            allowed,
-        ));
-    }
-    let mut seen = BTreeSet::new();
-    for (index, line) in request.lines.iter().enumerate() {
-        if !is_name(&line.sku) {
-            return Err(ServiceError::invalid(
-                format!("lines.{index}.sku"),
-                format!("{:?}", line.sku),
-                name,
-            ));
-        }
-        if !seen.insert(&line.sku) {
-            return Err(ServiceError::invalid(
-                format!("lines.{index}.sku"),
-                &line.sku,
-                "each SKU once",
-            ));
-        }
-        if !(1..=MAX_QUANTITY).contains(&line.quantity) {
-            let allowed = format!("1 to {MAX_QUANTITY}");
-            return Err(ServiceError::invalid(
-                format!("lines.{index}.quantity"),
-                line.quantity,
-                allowed,
-            ));
-        }
-    }
+    let lines = request
+        .lines
+        .iter()
+        .map(|line| (line.sku.as_str(), line.quantity));
+    check_lines(lines, limits.max_lines, MAX_QUANTITY)?;
     let mut lines = request.lines.clone();
     lines.sort();
     Ok(lines)
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 mod body;
 mod error;
+mod lines;
 
 pub use body::read_json;
 pub use error::{ServiceError, render_error};
+pub use lines::{NAME, check_lines, is_name};

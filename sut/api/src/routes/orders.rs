@@ -1,14 +1,11 @@
 //! `POST /orders`, `GET /orders` and `GET /orders/{id}`.
 
-use std::collections::BTreeSet;
-
 use http::{HeaderValue, StatusCode};
 use observastack_kit::http::{Request, Response, json};
-use observastack_kit::service::ServiceError;
-use observastack_kit::service::read_json;
+use observastack_kit::service::{NAME, ServiceError, check_lines, is_name, read_json};
 use serde::Deserialize;
 
-use super::{NAME, Shop, is_name};
+use super::Shop;
 use crate::checkout::{OrderRequest, Placed};
 use crate::orders::{self, OrderLine};
 use crate::page::{self, Page};
@@ -111,39 +108,11 @@ fn checked(
             NAME,
         ));
     }
-    if body.lines.is_empty() || body.lines.len() > limits.max_order_lines {
-        let allowed = format!("1 to {} lines", limits.max_order_lines);
-        return Err(ServiceError::invalid(
-            "lines",
-            format!("{} lines", body.lines.len()),
-            allowed,
-        ));
-    }
-    let mut seen = BTreeSet::new();
-    for (index, line) in body.lines.iter().enumerate() {
-        if !is_name(&line.sku) {
-            return Err(ServiceError::invalid(
-                format!("lines.{index}.sku"),
-                format!("{:?}", line.sku),
-                NAME,
-            ));
-        }
-        if !seen.insert(&line.sku) {
-            return Err(ServiceError::invalid(
-                format!("lines.{index}.sku"),
-                &line.sku,
-                "each SKU once",
-            ));
-        }
-        if !(1..=MAX_QUANTITY).contains(&line.quantity) {
-            let allowed = format!("1 to {MAX_QUANTITY}");
-            return Err(ServiceError::invalid(
-                format!("lines.{index}.quantity"),
-                line.quantity,
-                allowed,
-            ));
-        }
-    }
+    let lines = body
+        .lines
+        .iter()
+        .map(|line| (line.sku.as_str(), line.quantity));
+    check_lines(lines, limits.max_order_lines, MAX_QUANTITY)?;
     let mut lines = body.lines;
     lines.sort();
     Ok(OrderRequest {

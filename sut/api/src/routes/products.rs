@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use observastack_kit::http::{Request, Response, json};
-use observastack_kit::service::ServiceError;
+use observastack_kit::service::{NAME, ServiceError, is_name};
 use serde::Serialize;
 
-use super::{NAME, Shop, is_name};
+use super::Shop;
 use crate::page::{self, Page};
 use crate::products::{self, Product};
 use crate::trace::RequestContext;
