@@ -104,16 +104,14 @@ fn installed() -> Result<Vec<Toolchain>> {
 }
 
 fn from_debian() -> Result<Vec<Toolchain>> {
-    let version = match apt::candidate("rustc-web") {
-        Some(version) => version,
-        None => {
-            apt::update();
-            apt::candidate("rustc-web").context("this distribution has no package rustc-web")?
-        }
-    };
-    let (major, minor) =
-        two_numbers(&version).context("rustc-web has a version without numbers")?;
-    if (major, minor) < OLDEST_RUSTC {
+    let recent = |version: &str| two_numbers(version).is_some_and(|found| found >= OLDEST_RUSTC);
+    // Package lists from before a security update know only the release's own, older compiler.
+    if !apt::candidate("rustc-web").is_some_and(|version| recent(&version)) {
+        apt::update();
+    }
+    let version =
+        apt::candidate("rustc-web").context("this distribution has no package rustc-web")?;
+    if !recent(&version) {
         bail!(
             "rustc-web {version} is older than {}.{}",
             OLDEST_RUSTC.0,
@@ -234,10 +232,19 @@ fn linked_llvm(linker: &Path) -> Option<u32> {
 fn build_linker(toolchain: &Toolchain) -> Result<()> {
     let is_there = |llvm: u32| Path::new(&format!("/usr/lib/llvm-{llvm}/bin/llvm-config")).exists();
     let wanted = *LINKER_LLVM.start().max(&toolchain.llvm)..=*LINKER_LLVM.end();
+    let in_apt = || {
+        wanted
+            .clone()
+            .find(|llvm| apt::is_available(&format!("llvm-{llvm}-dev")))
+    };
     let llvm = wanted
         .clone()
         .find(|llvm| is_there(*llvm))
-        .or_else(|| wanted.clone().find(|llvm| apt::is_available(&format!("llvm-{llvm}-dev"))))
+        .or_else(in_apt)
+        .or_else(|| {
+            apt::update();
+            in_apt()
+        })
         .with_context(|| format!("neither this machine nor apt has an LLVM between {} and {} to build bpf-linker with", wanted.start(), wanted.end()))?;
     let packages = [
         format!("llvm-{llvm}-dev"),
