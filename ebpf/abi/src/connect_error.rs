@@ -1,9 +1,6 @@
 //! `connect-error`: a unit's `connect(2)` fails with a chosen errno.
 
-use crate::rule::RuleHead;
-
-/// The largest errno that Linux hands to user space (`MAX_ERRNO` in `include/linux/err.h`).
-pub const MAX_ERRNO: i32 = 4095;
+use crate::{packet::PacketFilter, rule::RuleHead};
 
 /// One rule of `connect-error`.
 #[repr(C)]
@@ -11,12 +8,12 @@ pub const MAX_ERRNO: i32 = 4095;
 pub struct ConnectErrorRule {
     /// What every rule has.
     pub head: RuleHead,
-    /// What `connect` returns, negative (-111 is `ECONNREFUSED`), not below -[`MAX_ERRNO`].
+    /// Which connections; the port is the destination's.
+    pub filter: PacketFilter,
+    /// What `connect` returns, negative (-111 is `ECONNREFUSED`), not below -[`crate::rule::MAX_ERRNO`].
     pub retval: i32,
-    /// The destination port, in host order; 0 is any.
-    pub port: u16,
     /// Explicit padding.
-    pub _reserved: u16,
+    pub _reserved: u32,
 }
 
-const _: () = assert!(size_of::<ConnectErrorRule>() == 48);
+const _: () = assert!(size_of::<ConnectErrorRule>() == 120);

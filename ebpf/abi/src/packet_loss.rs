@@ -1,6 +1,6 @@
-//! `packet-loss`: packets that arrive at a unit's sockets vanish.
+//! `packet-loss` and `blackhole`: packets to or from a unit vanish.
 
-use crate::rule::RuleHead;
+use crate::{packet::PacketFilter, rule::RuleHead};
 
 /// One rule of `packet-loss`.
 #[repr(C)]
@@ -8,10 +8,8 @@ use crate::rule::RuleHead;
 pub struct PacketLossRule {
     /// What every rule has.
     pub head: RuleHead,
-    /// A TCP or UDP port that either end of the packet must have, in host order; 0 is any packet.
-    pub port: u16,
-    /// Explicit padding.
-    pub _reserved: [u16; 3],
+    /// Which packets.
+    pub filter: PacketFilter,
 }
 
-const _: () = assert!(size_of::<PacketLossRule>() == 48);
+const _: () = assert!(size_of::<PacketLossRule>() == 112);

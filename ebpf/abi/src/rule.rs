@@ -6,6 +6,12 @@ pub const RULES_PER_UNIT: u32 = 8;
 /// The rule streams its decisions through aya-log, rate-limited.
 pub const FLAG_VERBOSE: u32 = 1;
 
+/// Events are faulted in bursts ([`crate::decision::in_burst`]) and not one by one.
+pub const FLAG_BURST: u32 = 2;
+
+/// The largest errno that Linux hands to user space (`MAX_ERRNO` in `include/linux/err.h`).
+pub const MAX_ERRNO: i32 = 4095;
+
 /// The least time between two decisions of the same kind, to fault or to leave alone, that one verbose rule logs, in
 /// nanoseconds (200 lines a second in all).
 pub const LOG_INTERVAL_NS: u64 = 10_000_000;
@@ -18,17 +24,25 @@ pub struct RuleHead {
     pub id: u64,
     /// When the rule ends, in nanoseconds of `CLOCK_MONOTONIC` (`bpf_ktime_get_ns`).
     pub end_ns: u64,
-    /// The seed of [`crate::decision::is_faulted`].
+    /// The seed of the decisions.
     pub seed: u64,
     /// The probability in units of 2^-32, at most [`crate::decision::ALWAYS`].
     pub threshold: u64,
-    /// [`FLAG_VERBOSE`] or 0.
+    /// So many events are left alone first.
+    pub after: u64,
+    /// At most so many events are faulted; 0 is any number.
+    pub max: u64,
+    /// With [`FLAG_BURST`]: the probability that an event begins a burst, in units of 2^-32.
+    pub burst_enter: u64,
+    /// With [`FLAG_BURST`]: the probability that an event ends a burst, in units of 2^-32.
+    pub burst_leave: u64,
+    /// Only every so many-th event can be faulted; 0 and 1 are each.
+    pub every: u32,
+    /// [`FLAG_VERBOSE`] and [`FLAG_BURST`], or 0.
     pub flags: u32,
-    /// Explicit padding.
-    pub _reserved: u32,
 }
 
-const _: () = assert!(size_of::<RuleHead>() == 40);
+const _: () = assert!(size_of::<RuleHead>() == 72);
 
 /// The map index of a unit's rule: each unit has [`RULES_PER_UNIT`] consecutive slots.
 #[inline(always)]
@@ -38,6 +52,41 @@ pub const fn slot_index(unit: u32, slot: u32) -> u32 {
 
 /// The number of elements of a rule map.
 pub const MAX_RULES: u32 = crate::unit::MAX_UNITS * RULES_PER_UNIT;
+
+/// Faults that have rules in the kernel; each is an index into [`ActiveSlots`].
+pub mod fault {
+    /// `packet-loss` and `blackhole`.
+    pub const PACKET_LOSS: usize = 0;
+    /// `mtu-blackhole`.
+    pub const MTU_BLACKHOLE: usize = 1;
+    /// `latency`.
+    pub const LATENCY: usize = 2;
+    /// `bandwidth`.
+    pub const BANDWIDTH: usize = 3;
+    /// `slow-receiver`.
+    pub const SLOW_RECEIVER: usize = 4;
+    /// `connect-error`.
+    pub const CONNECT_ERROR: usize = 5;
+    /// `bind-error`.
+    pub const BIND_ERROR: usize = 6;
+    /// `syscall-error`.
+    pub const SYSCALL_ERROR: usize = 7;
+    /// `signal`.
+    pub const SIGNAL: usize = 8;
+}
+
+/// Which slots of a unit have rules, a bit for each slot: a fault that the unit doesn't have costs one comparison.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ActiveSlots {
+    /// By [`fault`]; bit n is slot n.
+    pub of: [u8; 12],
+    /// The faults, bit n for number n, that have a rule here which asks for what is in a packet's headers.
+    pub headers: u32,
+}
+
+const _: () = assert!(size_of::<ActiveSlots>() == 16);
+const _: () = assert!(RULES_PER_UNIT <= u8::BITS);
 
 #[cfg(test)]
 mod tests {

@@ -44,6 +44,10 @@ pub mod names {
     pub const CGROUP_SKB: &str = "cgroup-skb";
     /// `cgroup_sock_addr` programs that can choose the errno.
     pub const CGROUP_SOCK_ADDR: &str = "cgroup-sock-addr";
+    /// `sched_cls` programs at an interface's egress.
+    pub const SCHED_CLS: &str = "sched-cls";
+    /// The `fq` queueing discipline, which lets packets wait for their departure times.
+    pub const FQ: &str = "fq";
     /// Raw tracepoints.
     pub const RAW_TRACEPOINT: &str = "raw-tracepoint";
     /// The ring buffer, for logs and events.
@@ -57,25 +61,24 @@ pub mod names {
 }
 
 /// What a fault needs, by [`names`].
-pub fn needs(kind: FaultKind) -> &'static [&'static str] {
-    match kind {
-        FaultKind::PacketLoss => &[
-            names::KERNEL,
-            names::BTF,
-            names::CGROUP_V2,
-            names::RAW_TRACEPOINT,
-            names::RING_BUFFER,
-            names::CGROUP_SKB,
-        ],
-        FaultKind::ConnectError => &[
-            names::KERNEL,
-            names::BTF,
-            names::CGROUP_V2,
-            names::RAW_TRACEPOINT,
-            names::RING_BUFFER,
-            names::CGROUP_SOCK_ADDR,
-        ],
-    }
+pub fn needs(kind: FaultKind) -> Vec<&'static str> {
+    let mut needs = vec![
+        names::KERNEL,
+        names::BTF,
+        names::CGROUP_V2,
+        names::RAW_TRACEPOINT,
+        names::RING_BUFFER,
+    ];
+    let own: &[&str] = match kind {
+        FaultKind::PacketLoss | FaultKind::MtuBlackhole => &[names::CGROUP_SKB, names::SCHED_CLS],
+        FaultKind::Latency | FaultKind::Bandwidth => &[names::CGROUP_SKB, names::FQ],
+        FaultKind::SlowReceiver => &[names::SCHED_CLS],
+        FaultKind::ConnectError | FaultKind::BindError => &[names::CGROUP_SOCK_ADDR],
+        FaultKind::SyscallError => &[names::BPF_LSM],
+        FaultKind::Signal => &[],
+    };
+    needs.extend(own);
+    needs
 }
 
 /// Asks the kernel about everything. Loads and attaches trial programs, which are gone again when it returns.
@@ -96,6 +99,12 @@ pub fn probe(cgroup_root: &Path) -> Vec<Capability> {
             ProgramType::CgroupSockAddr,
             Some(BpfHelper::BPF_FUNC_set_retval),
         ),
+        program(
+            names::SCHED_CLS,
+            ProgramType::SchedClassifier,
+            Some(BpfHelper::BPF_FUNC_skb_cgroup_id),
+        ),
+        fq(Path::new(MODULES)),
         program(
             names::RAW_TRACEPOINT,
             ProgramType::RawTracePoint,
@@ -155,7 +164,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 fn btf() -> Capability {
-    match offsets::cgroup_offsets(Path::new(offsets::KERNEL_BTF)) {
+    match offsets::read(Path::new(offsets::KERNEL_BTF)) {
         Ok(_) => yes(
             names::BTF,
             format!("{} has the structures that are read", offsets::KERNEL_BTF),
@@ -259,6 +268,48 @@ fn bpf_lsm() -> Capability {
     }
 }
 
+/// Modules of all kernels that are installed.
+const MODULES: &str = "/lib/modules";
+
+/// `fq` is seen in the list of what the kernel was built with, or as a module; both are only files, so the last word has
+/// the first fault.
+fn fq(modules: &Path) -> Capability {
+    const LOADED: &str = "/sys/module/sch_fq";
+    if Path::new(LOADED).exists() {
+        return yes(names::FQ, "sch_fq is loaded");
+    }
+    let of_kernel = modules.join(rustix::system::uname().release().to_string_lossy().as_ref());
+    for list in ["modules.builtin", "modules.dep"] {
+        if let Ok(text) = fs::read_to_string(of_kernel.join(list))
+            && text.contains("/sch_fq.ko")
+        {
+            return yes(names::FQ, format!("sch_fq is in {list}"));
+        }
+    }
+    match built_in(Path::new("/proc/config.gz"), "CONFIG_NET_SCH_FQ=") {
+        Some(true) => yes(names::FQ, "built in, by /proc/config.gz"),
+        Some(false) => no(
+            names::FQ,
+            "this kernel is built without CONFIG_NET_SCH_FQ; Debian's and Ubuntu's own kernels have it",
+        ),
+        None => unknown(
+            names::FQ,
+            format!("no module sch_fq in {}", of_kernel.display()),
+        ),
+    }
+}
+
+/// Whether a line of the kernel's configuration begins like this; `None` where it can't be read.
+fn built_in(config: &Path, line: &str) -> Option<bool> {
+    let zcat = std::process::Command::new("zcat")
+        .arg(config)
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&zcat.stdout);
+    (zcat.status.success() && !text.is_empty())
+        .then(|| text.lines().any(|found| found.starts_with(line)))
+}
+
 /// What attaches kprobes; only a kernel with `CONFIG_KPROBES` has it.
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 
@@ -324,7 +375,7 @@ mod tests {
         for kind in FaultKind::ALL {
             for need in needs(kind) {
                 assert!(
-                    probed.contains(need),
+                    probed.contains(&need),
                     "{need} of {} is never probed",
                     kind.name()
                 );

@@ -1,8 +1,7 @@
 //! Cgroups as directories: where the unified hierarchy is, and which ids lie below one.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -26,15 +25,18 @@ impl Slice {
         }
     }
 
-    /// Opens the slice's cgroup for attaching.
-    pub(crate) fn open(&self) -> io::Result<File> {
-        File::open(&self.path)
-    }
-
     /// The id of the slice's cgroup now, `None` where there is none.
     pub(crate) fn current_id(&self) -> Option<u64> {
         id_of(&self.path).ok()
     }
+}
+
+/// Where a unit's cgroup would be, in each of some slices.
+pub fn unit_paths(root: &Path, slices: &[String], unit: &str) -> Vec<PathBuf> {
+    let slices = slices.iter();
+    slices
+        .map(|slice| root.join(path_of_slice(slice)).join(unit))
+        .collect()
 }
 
 /// A cgroup's id: the inode number of its directory (kernfs uses the same number on 64-bit machines).

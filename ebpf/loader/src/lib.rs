@@ -5,17 +5,35 @@
 //! - [`offsets`] reads from the running kernel's BTF where its structures keep what the programs read.
 //! - [`decisions`] turns the programs' aya-log lines into values.
 
+mod attachments;
 pub mod capability;
 mod cgroup;
 pub mod clock;
 pub mod decisions;
 mod faults;
+mod hook;
 mod loader;
 mod memory;
 pub mod offsets;
 mod rule_map;
 mod units;
 
+pub use attachments::interfaces;
+pub use cgroup::unit_paths;
 pub use faults::{FaultKind, Rule};
+pub use hook::{FILTER_PRIORITY, Place, Program, has_tcx};
 pub use loader::{ArmError, Armed, LoadError, Loader};
 pub use observastack_abi as abi;
+
+/// An error with its causes, the verifier's log cut to its last lines.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(6)..].join("; ")
+}

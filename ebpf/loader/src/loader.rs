@@ -8,19 +8,23 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader,
+    Btf, Ebpf, EbpfError, EbpfLoader,
     maps::{Array, MapData, MapError},
     programs::{ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
-use observastack_abi::counts::RuleCounts;
+use observastack_abi::{counts::RuleCounts, rule::ActiveSlots};
 
 use crate::{
+    attachments::{Attachments, Machine, interfaces},
     cgroup::Slice,
+    chain,
     decisions::{Decision, DecisionSink},
-    faults::{ConnectError, FaultKind, PacketLoss, Rule},
+    faults::{FaultKind, Rule},
+    hook::{self, Place, Program},
     memory,
-    offsets::{self, OffsetError},
+    offsets::{self, OffsetError, Offsets},
+    rule_map::{self, RuleTable},
     units::{UnitError, UnitTable},
 };
 
@@ -91,15 +95,16 @@ pub enum ArmError {
         limit: u32,
     },
     /// The kernel refused to attach the programs.
-    #[error("cannot attach {fault} to {slice}: {reason}", fault = .fault.name())]
+    #[error("{fault}: {reason}", fault = .fault.name())]
     Attach {
         /// The fault.
         fault: FaultKind,
-        /// The slice.
-        slice: String,
         /// What the kernel said.
         reason: String,
     },
+    /// The machine's interfaces could not be listed.
+    #[error("cannot list the network interfaces: {0}")]
+    Interfaces(#[source] io::Error),
     /// A map could not be read or written.
     #[error("cannot write the rule: {0}")]
     Map(#[from] MapError),
@@ -120,19 +125,27 @@ impl Armed {
     }
 }
 
-/// The loaded programs, their maps, and the slices that they are attached to. Dropping it detaches everything.
+/// The loaded programs, their maps, and what they are attached to. Dropping it detaches everything.
 ///
 /// Needs a kernel from 6.1 with BTF, `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`.
 pub struct Loader {
     // Links go before the programs that they belong to.
-    packet_loss: PacketLoss,
-    connect_error: ConnectError,
+    attachments: Attachments,
+    tables: BTreeMap<FaultKind, Box<dyn RuleTable + Send>>,
+    /// What each armed rule has attached.
+    used: BTreeMap<(FaultKind, u32, u32), Vec<&'static Program>>,
+    active: Array<MapData, ActiveSlots>,
     units: UnitTable,
     lease: Array<MapData, u64>,
     logger: EbpfLogger<DecisionSink>,
     decisions: mpsc::Receiver<Decision>,
+    cgroup_root: PathBuf,
     slices: Vec<Slice>,
-    refused: BTreeMap<FaultKind, String>,
+    interfaces: Vec<(String, u32)>,
+    /// Programs that the kernel was asked to take: why it refused, or nothing.
+    asked: BTreeMap<&'static str, Option<String>>,
+    /// Why security programs cannot be asked about.
+    without_files: Option<String>,
     ebpf: Ebpf,
 }
 
@@ -141,26 +154,37 @@ impl Loader {
     ///
     /// A fault whose programs this kernel refuses is not an error: [`Self::refusal`] tells why, and arming it fails.
     pub fn load(object: &Path, cgroup_root: &Path, slices: &[String]) -> Result<Self, LoadError> {
+        let mut loader = Self::load_lazily(object, cgroup_root, slices)?;
+        loader.verify_all();
+        Ok(loader)
+    }
+
+    /// Has the kernel verify every program that it was not asked about yet.
+    pub fn verify_all(&mut self) {
+        let all: Vec<_> = hook::all().collect();
+        self.ask(&all);
+        memory::give_back();
+    }
+
+    /// The same, but each program is verified when a rule first needs it, which then takes its time (70 ms for a security
+    /// program of an emulated machine).
+    pub fn load_lazily(
+        object: &Path,
+        cgroup_root: &Path,
+        slices: &[String],
+    ) -> Result<Self, LoadError> {
         let bytes = fs::read(object).map_err(|source| LoadError::Object {
             path: object.to_owned(),
             source,
         })?;
-        let offsets = offsets::cgroup_offsets(Path::new(offsets::KERNEL_BTF))?;
+        let Offsets { cgroup, file } = offsets::of_this_kernel()?;
+        let files = file.as_ref().copied().unwrap_or_default();
         let mut ebpf = EbpfLoader::new()
-            .override_global("CGROUP_OFFSETS", &offsets, true)
+            .override_global("CGROUP_OFFSETS", cgroup, true)
+            .override_global("FILE_OFFSETS", &files, true)
             .load(&bytes)
             .map_err(|error| LoadError::Ebpf(Box::new(error)))?;
-
-        let mut refused = BTreeMap::new();
-        for kind in FaultKind::ALL {
-            let loaded = match kind {
-                FaultKind::PacketLoss => PacketLoss::load(&mut ebpf),
-                FaultKind::ConnectError => ConnectError::load(&mut ebpf),
-            };
-            if let Err(error) = loaded {
-                refused.insert(kind, chain(&error));
-            }
-        }
+        let without_files = file.as_ref().err().map(ToString::to_string);
 
         let (sender, decisions) = mpsc::sync_channel(DECISIONS);
         let logger = EbpfLogger::init_with_logger(&mut ebpf, DecisionSink(sender))
@@ -170,10 +194,16 @@ impl Loader {
             .take_map("LEASE")
             .and_then(|map| Array::try_from(map).ok())
             .ok_or(LoadError::Incomplete("LEASE"))?;
-        let packet_loss =
-            PacketLoss::take(&mut ebpf).ok_or(LoadError::Incomplete("packet_loss"))?;
-        let connect_error =
-            ConnectError::take(&mut ebpf).ok_or(LoadError::Incomplete("connect_error"))?;
+        let active = ebpf
+            .take_map("ACTIVE_SLOTS")
+            .and_then(|map| Array::try_from(map).ok())
+            .ok_or(LoadError::Incomplete("ACTIVE_SLOTS"))?;
+        let mut tables = BTreeMap::new();
+        for kind in FaultKind::ALL {
+            let table =
+                rule_map::take(&mut ebpf, kind).ok_or(LoadError::Incomplete(kind.name()))?;
+            tables.insert(kind, table);
+        }
         for program in UNIT_TRACEPOINTS {
             attach_tracepoint(&mut ebpf, program).map_err(|source| LoadError::Units {
                 program,
@@ -186,24 +216,58 @@ impl Loader {
             .map(|name| Slice::new(cgroup_root, name))
             .collect();
         let mut loader = Self {
-            packet_loss,
-            connect_error,
+            attachments: Attachments::default(),
+            tables,
+            used: BTreeMap::new(),
+            active,
             units,
             lease,
             logger,
             decisions,
+            cgroup_root: cgroup_root.to_owned(),
             slices,
-            refused,
+            interfaces: Vec::new(),
+            asked: BTreeMap::new(),
+            without_files,
             ebpf,
         };
-        loader.follow_slices()?;
-        memory::give_back();
+        loader.follow()?;
         Ok(loader)
     }
 
-    /// Why this kernel refused a fault's programs, `None` where it took them.
+    /// Has the kernel verify programs that it was not asked about yet.
+    fn ask(&mut self, programs: &[&'static Program]) {
+        let mut btf = None;
+        for program in programs {
+            if self.asked.contains_key(program.name) {
+                continue;
+            }
+            let is_security = program.place == Place::Security;
+            let loaded = match &self.without_files {
+                Some(missing) if is_security => Err(missing.clone()),
+                _ => {
+                    if is_security && btf.is_none() {
+                        btf = Btf::from_sys_fs().ok();
+                    }
+                    program
+                        .load(&mut self.ebpf, btf.as_ref())
+                        .map_err(|error| chain(&error))
+                }
+            };
+            self.asked.insert(program.name, loaded.err());
+        }
+    }
+
+    /// Why this kernel can't do a fault, or a part of it; `None` where it took all of its programs that it was asked about.
     pub fn refusal(&self, kind: FaultKind) -> Option<&str> {
-        self.refused.get(&kind).map(String::as_str)
+        self.refusal_of(kind.programs())
+    }
+
+    /// Why this kernel can't do what one rule needs.
+    fn refusal_of(&self, programs: &[&Program]) -> Option<&str> {
+        programs
+            .iter()
+            .find_map(|program| self.asked.get(program.name)?.as_deref())
     }
 
     /// Where a unit's cgroup would be, in each target slice.
@@ -214,18 +278,20 @@ impl Loader {
             .collect()
     }
 
-    /// Starts a rule for a unit, attaching the fault's programs where they aren't yet.
+    /// Starts a rule for a unit, attaching the programs that it needs where they aren't yet.
     ///
     /// The unit need not be running: the rule holds for its cgroup from the moment there is one.
     pub fn arm(&mut self, unit: &str, rule: &Rule) -> Result<Armed, ArmError> {
         let kind = rule.kind();
-        if let Some(reason) = self.refusal(kind) {
+        let programs = rule.programs();
+        self.ask(&programs);
+        if let Some(reason) = self.refusal_of(&programs) {
             return Err(ArmError::Unsupported {
                 fault: kind,
                 reason: reason.to_owned(),
             });
         }
-        self.follow_slices()?;
+        self.follow()?;
         if self.slices.iter().all(|slice| slice.id.is_none()) {
             let names: Vec<_> = self
                 .slices
@@ -234,14 +300,39 @@ impl Loader {
                 .collect();
             return Err(ArmError::NoSlice(names.join(", ")));
         }
-        self.attach(kind)?;
-        let index =
-            self.units
-                .enter(unit, &self.unit_paths(unit))
-                .map_err(|error| match error {
-                    UnitError::Map(error) => ArmError::Map(error),
-                    other => ArmError::Unit(other.to_string()),
-                })?;
+        if self.interfaces.is_empty() {
+            self.interfaces = interfaces().map_err(ArmError::Interfaces)?;
+        }
+        let machine = Machine {
+            slices: &self.slices,
+            root: &self.cgroup_root,
+            interfaces: &self.interfaces,
+        };
+        self.attachments
+            .want(&mut self.ebpf, &programs, &machine)
+            .map_err(|error| ArmError::Attach {
+                fault: kind,
+                reason: error.to_string(),
+            })?;
+        let armed = self.enter(unit, rule);
+        match &armed {
+            Ok(armed) => {
+                self.used.insert((kind, armed.unit, armed.slot), programs);
+            }
+            Err(_) => self.attachments.release(&programs),
+        }
+        armed
+    }
+
+    fn enter(&mut self, unit: &str, rule: &Rule) -> Result<Armed, ArmError> {
+        let paths = self.unit_paths(unit);
+        let index = self
+            .units
+            .enter(unit, &paths)
+            .map_err(|error| match error {
+                UnitError::Map(error) => ArmError::Map(error),
+                other => ArmError::Unit(other.to_string()),
+            })?;
         let armed = self.write(unit, index, rule);
         if armed.is_err() {
             self.units.leave(index);
@@ -251,21 +342,21 @@ impl Loader {
 
     fn write(&mut self, unit: &str, index: u32, rule: &Rule) -> Result<Armed, ArmError> {
         let kind = rule.kind();
-        let free = match kind {
-            FaultKind::PacketLoss => self.packet_loss.rules.free_slot(index),
-            FaultKind::ConnectError => self.connect_error.rules.free_slot(index),
-        };
-        let Some(slot) = free else {
-            let limit = observastack_abi::rule::RULES_PER_UNIT;
+        let Some(slot) = self.table(kind).and_then(|table| table.free_slot(index)) else {
             return Err(ArmError::TooManyRules {
                 unit: unit.to_owned(),
                 fault: kind,
-                limit,
+                limit: observastack_abi::rule::RULES_PER_UNIT,
             });
         };
-        match rule {
-            Rule::PacketLoss(rule) => self.packet_loss.rules.arm(index, slot, rule)?,
-            Rule::ConnectError(rule) => self.connect_error.rules.arm(index, slot, rule)?,
+        if let Some(table) = self.tables.get_mut(&kind) {
+            table.arm(index, slot, rule)?;
+        }
+        if let Err(error) = self.show_active(index) {
+            if let Some(table) = self.tables.get_mut(&kind) {
+                let _ = table.disarm(index, slot);
+            }
+            return Err(error.into());
         }
         Ok(Armed {
             kind,
@@ -274,22 +365,36 @@ impl Loader {
         })
     }
 
+    /// Tells the programs which slots of a unit have rules.
+    fn show_active(&mut self, unit: u32) -> Result<(), MapError> {
+        let mut active = ActiveSlots::default();
+        for (kind, table) in &self.tables {
+            active.of[kind.index()] = table.taken(unit);
+            active.headers |= u32::from(table.needs_headers(unit)) << kind.index();
+        }
+        self.active.set(unit, active, 0)
+    }
+
     /// Ends a rule at once and gives its last counts.
     pub fn disarm(&mut self, armed: Armed) -> Result<RuleCounts, MapError> {
-        let counts = match armed.kind {
-            FaultKind::PacketLoss => self.packet_loss.rules.disarm(armed.unit, armed.slot),
-            FaultKind::ConnectError => self.connect_error.rules.disarm(armed.unit, armed.slot),
-        }?;
+        let counts = match self.tables.get_mut(&armed.kind) {
+            Some(table) => table.disarm(armed.unit, armed.slot)?,
+            None => RuleCounts::default(),
+        };
+        self.show_active(armed.unit)?;
         self.units.leave(armed.unit);
+        if let Some(programs) = self.used.remove(&(armed.kind, armed.unit, armed.slot)) {
+            self.attachments.release(&programs);
+        }
         Ok(counts)
     }
 
     /// A rule's counts now.
     pub fn counts(&self, armed: Armed) -> Result<RuleCounts, MapError> {
-        match armed.kind {
-            FaultKind::PacketLoss => self.packet_loss.rules.counts(armed.unit, armed.slot),
-            FaultKind::ConnectError => self.connect_error.rules.counts(armed.unit, armed.slot),
-        }
+        self.table(armed.kind)
+            .map_or(Ok(RuleCounts::default()), |table| {
+                table.counts(armed.unit, armed.slot)
+            })
     }
 
     /// Lets faults act until `until_ns` of `CLOCK_MONOTONIC`; 0 stops them all at once.
@@ -297,51 +402,55 @@ impl Loader {
         self.lease.set(0, until_ns, 0)
     }
 
-    /// Detaches the programs of faults that have no rule. Gives the faults that it detached.
-    pub fn detach_idle(&mut self) -> Vec<FaultKind> {
-        let mut detached = Vec::new();
-        if self.packet_loss.rules.is_empty() && !self.packet_loss.links.is_empty() {
-            self.packet_loss.links.clear();
-            detached.push(FaultKind::PacketLoss);
-        }
-        if self.connect_error.rules.is_empty() && !self.connect_error.links.is_empty() {
-            self.connect_error.links.clear();
-            detached.push(FaultKind::ConnectError);
-        }
-        detached
+    /// Detaches the programs that no rule needs; their names.
+    pub fn detach_idle(&mut self) -> Vec<&'static str> {
+        self.attachments.detach_idle()
     }
 
-    /// Notices slices that systemd has stopped, started or made anew, and attaches to the new ones what was attached
+    /// Notices slices and interfaces that were stopped, started or made anew, and attaches to the new ones what was attached
     /// to the old. True where something has changed.
-    pub fn follow_slices(&mut self) -> Result<bool, MapError> {
-        let mut changed = false;
+    pub fn follow(&mut self) -> Result<bool, MapError> {
+        let mut slices_changed = false;
         for slice in &mut self.slices {
             let now = slice.current_id();
             if now != slice.id {
                 self.units.set_slice(slice.id, now)?;
                 slice.id = now;
-                changed = true;
+                slices_changed = true;
             }
         }
-        if changed {
+        if slices_changed {
             for (unit, name) in self.units.entered() {
                 let paths = self.unit_paths(&name);
                 if let Err(UnitError::Map(error)) = self.units.scan(unit, &paths) {
                     return Err(error);
                 }
             }
-            // A link dies with its cgroup. Attaching anew to a slice that stayed would run a program twice.
-            for kind in [FaultKind::PacketLoss, FaultKind::ConnectError] {
-                // Rules without links: the slice was seen missing in between.
-                if self.is_attached(kind) || self.has_rules(kind) {
-                    self.drop_links(kind);
-                    if let Err(error) = self.attach(kind) {
-                        log::warn!("cannot follow a slice that was made anew: {error}");
-                    }
+        }
+        let mut interfaces_changed = false;
+        if self.attachments.wants(Place::InterfaceEgress) {
+            match interfaces() {
+                Ok(now) => {
+                    interfaces_changed = now != self.interfaces;
+                    self.interfaces = now;
                 }
+                Err(error) => log::warn!("cannot list the network interfaces: {error}"),
+            }
+        } else {
+            // Listed again when a rule needs them.
+            self.interfaces.clear();
+        }
+        if slices_changed || interfaces_changed {
+            let machine = Machine {
+                slices: &self.slices,
+                root: &self.cgroup_root,
+                interfaces: &self.interfaces,
+            };
+            if let Err(error) = self.attachments.follow(&mut self.ebpf, &machine) {
+                log::warn!("cannot follow what was made anew: {error}");
             }
         }
-        Ok(changed)
+        Ok(slices_changed || interfaces_changed)
     }
 
     /// Decisions that verbose rules have logged since the last call, at most some thousands.
@@ -350,61 +459,22 @@ impl Loader {
         self.decisions.try_iter().collect()
     }
 
+    /// How many instructions the kernel walked through to verify each program that it took.
+    pub fn verified_instructions(&self) -> Vec<(&'static str, u32)> {
+        let count = |program: &'static Program| {
+            let info = self.ebpf.program(program.name)?.info().ok()?;
+            Some((program.name, info.verified_instruction_count()?))
+        };
+        hook::all().filter_map(count).collect()
+    }
+
     /// Cgroups that the programs could not remember because their table was full: faults miss them.
     pub fn lost_cgroups(&self) -> u64 {
         self.units.lost()
     }
 
-    fn is_attached(&self, kind: FaultKind) -> bool {
-        match kind {
-            FaultKind::PacketLoss => !self.packet_loss.links.is_empty(),
-            FaultKind::ConnectError => !self.connect_error.links.is_empty(),
-        }
-    }
-
-    fn has_rules(&self, kind: FaultKind) -> bool {
-        match kind {
-            FaultKind::PacketLoss => !self.packet_loss.rules.is_empty(),
-            FaultKind::ConnectError => !self.connect_error.rules.is_empty(),
-        }
-    }
-
-    fn drop_links(&mut self, kind: FaultKind) {
-        match kind {
-            FaultKind::PacketLoss => self.packet_loss.links.clear(),
-            FaultKind::ConnectError => self.connect_error.links.clear(),
-        }
-    }
-
-    /// Attaches a fault's programs to every slice that there is, all or none.
-    fn attach(&mut self, kind: FaultKind) -> Result<(), ArmError> {
-        if self.is_attached(kind) {
-            return Ok(());
-        }
-        for slice in self.slices.iter().filter(|slice| slice.id.is_some()) {
-            let attached = slice
-                .open()
-                .map_err(|error| error.to_string())
-                .and_then(|cgroup| {
-                    match kind {
-                        FaultKind::PacketLoss => self.packet_loss.attach(&mut self.ebpf, &cgroup),
-                        FaultKind::ConnectError => {
-                            self.connect_error.attach(&mut self.ebpf, &cgroup)
-                        }
-                    }
-                    .map_err(|error| chain(&error))
-                });
-            if let Err(reason) = attached {
-                let slice = slice.path.display().to_string();
-                self.drop_links(kind);
-                return Err(ArmError::Attach {
-                    fault: kind,
-                    slice,
-                    reason,
-                });
-            }
-        }
-        Ok(())
+    fn table(&self, kind: FaultKind) -> Option<&(dyn RuleTable + Send)> {
+        self.tables.get(&kind).map(Box::as_ref)
     }
 }
 
@@ -416,17 +486,4 @@ fn attach_tracepoint(ebpf: &mut Ebpf, name: &str) -> Result<(), ProgramError> {
     program.load()?;
     program.attach(name)?;
     Ok(())
-}
-
-/// An error with its causes, the verifier's log cut to its last lines.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(4)..].join("; ")
 }

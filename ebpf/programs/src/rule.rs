@@ -1,55 +1,165 @@
-//! What happens to one event under one rule: it is counted, numbered and decided.
+//! What happens to one event: the unit's rules are looked at one after the other, and each counts, numbers and decides.
 
-use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_ns};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::map, maps::Array};
 use aya_log_ebpf::debug;
 use observastack_abi::{
     counts::RuleCounts,
-    decision::is_faulted,
-    rule::{FLAG_VERBOSE, LOG_INTERVAL_NS, RuleHead},
+    decision::{in_burst, is_faulted, is_its_turn},
+    rule::{
+        ActiveSlots, FLAG_BURST, FLAG_VERBOSE, LOG_INTERVAL_NS, MAX_ERRNO, RULES_PER_UNIT,
+        RuleHead, slot_index,
+    },
+    unit::MAX_UNITS,
 };
 
 use crate::{atomic::fetch_increment, lease};
 
-/// Counts and decides an event that a rule covers; true means: fault it.
-///
-/// `event` names the event in a verbose rule's log (`packet`, `connect`), `port` is the one that it was matched by.
+/// Which slots of each unit have rules.
+#[map]
+static ACTIVE_SLOTS: Array<ActiveSlots> = Array::with_max_entries(MAX_UNITS, 0);
+
+/// The slots of a unit that have rules of one fault, a bit for each.
 #[inline(always)]
-pub(crate) fn decide<C: EbpfContext>(
-    ctx: &C,
+pub(crate) fn active_slots(unit: u32, fault: usize) -> u8 {
+    ACTIVE_SLOTS.get(unit).map_or(0, |slots| slots.of[fault])
+}
+
+/// Whether a unit has a rule of these faults, a bit for each, that asks for what is in a packet's headers.
+#[inline(always)]
+pub(crate) fn needs_headers(unit: u32, faults: u32) -> bool {
+    ACTIVE_SLOTS
+        .get(unit)
+        .is_some_and(|slots| slots.headers & faults != 0)
+}
+
+/// Shows each rule of a unit, in the order of their slots, until `visit` says true; whether it did.
+#[inline(always)]
+pub(crate) fn any<R>(
+    unit: u32,
+    fault: usize,
+    rules: &Array<R>,
+    counts: &Array<RuleCounts>,
+    head: fn(&R) -> &RuleHead,
+    mut visit: impl FnMut(&R, *mut RuleCounts) -> bool,
+) -> bool {
+    let active = active_slots(unit, fault);
+    if active == 0 {
+        return false;
+    }
+    for slot in 0..RULES_PER_UNIT {
+        if active & (1 << slot) == 0 {
+            continue;
+        }
+        let index = slot_index(unit, slot);
+        let (Some(rule), Some(counts)) = (rules.get(index), counts.get_ptr_mut(index)) else {
+            return false;
+        };
+        if head(rule).id != 0 && visit(rule, counts) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What an event is called in a verbose rule's log.
+pub(crate) mod event {
+    pub(crate) const PACKET: u32 = 0;
+    pub(crate) const CONNECT: u32 = 1;
+    pub(crate) const BIND: u32 = 2;
+    pub(crate) const SYSCALL: u32 = 3;
+}
+
+/// Counts and decides an event that a rule covers; its number where it is to be faulted.
+///
+/// `event` names the event in a verbose rule's log, `detail` is the port or the call that it was matched by.
+#[inline(always)]
+pub(crate) fn decide(
     head: &RuleHead,
     counts: *mut RuleCounts,
-    event: &str,
-    port: u16,
-) -> bool {
+    event: u32,
+    detail: u16,
+) -> Option<u64> {
     // SAFETY: the helper takes no arguments and has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if now_ns >= head.end_ns {
-        return false;
+        return None;
     }
-    // SAFETY: `counts` points into a live map value; only the field's address is taken.
-    let (matched, injected, skipped) = unsafe {
+    // SAFETY: `counts` points into a live map value; only the fields' addresses are taken.
+    let (matched, injected, skipped, granted) = unsafe {
         (
             &raw mut (*counts).matched,
             &raw mut (*counts).injected,
             &raw mut (*counts).skipped,
+            &raw mut (*counts).granted,
         )
     };
     if !lease::holds(now_ns) {
         fetch_increment(skipped);
-        return false;
+        return None;
     }
     let n = fetch_increment(matched);
-    let faulted = is_faulted(head.seed, n, head.threshold);
+    let mut faulted = fate(head, n);
+    if faulted && head.max != 0 {
+        faulted = fetch_increment(granted) < head.max;
+    }
     if faulted {
         fetch_increment(injected);
     }
     if head.flags & FLAG_VERBOSE != 0 && may_log(counts, faulted, now_ns) {
-        debug!(
-            ctx,
-            "fault={} event={} n={} port={} faulted={}", head.id, event, n, port, faulted as u8
-        );
+        observastack_log(head.id, n, event, u32::from(detail), u32::from(faulted));
     }
-    faulted
+    faulted.then_some(n)
+}
+
+/// Writes one decision to the log. A global function to the kernel, as [`observastack_burst`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn observastack_log(id: u64, n: u64, event: u32, detail: u32, faulted: u32) -> u32 {
+    let name = match event {
+        event::PACKET => "packet",
+        event::CONNECT => "connect",
+        event::BIND => "bind",
+        _ => "syscall",
+    };
+    debug!(
+        &(),
+        "fault={} event={} n={} port={} faulted={}", id, name, n, detail, faulted
+    );
+    0
+}
+
+/// [`observastack_abi::decision::fate`], with the loop in a function of its own.
+#[inline(always)]
+fn fate(head: &RuleHead, n: u64) -> bool {
+    if !is_its_turn(head, n) {
+        false
+    } else if head.flags & FLAG_BURST != 0 {
+        observastack_burst(
+            head.seed,
+            n - head.after,
+            head.burst_enter,
+            head.burst_leave,
+        ) != 0
+    } else {
+        is_faulted(head.seed, n, head.threshold)
+    }
+}
+
+/// A global function to the kernel: verified once by itself, and not its 128 turns again for each place that it is called from.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn observastack_burst(seed: u64, n: u64, enter: u64, leave: u64) -> u32 {
+    u32::from(in_burst(seed, n, enter, leave))
+}
+
+/// A rule's return value where the kernel takes it for an errno, 0 otherwise. The verifier wants to see the range.
+#[inline(always)]
+pub(crate) fn errno(retval: i32) -> i32 {
+    if (-MAX_ERRNO..0).contains(&retval) {
+        retval
+    } else {
+        0
+    }
 }
 
 /// Takes the rule's turn to log a decision of this kind, at most once in [`LOG_INTERVAL_NS`]. Two CPUs may both win a turn:
