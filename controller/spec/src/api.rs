@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FieldError, fault::FaultSpec};
+use crate::{
+    FieldError,
+    fault::{FaultRequest, FaultSpec},
+};
 
 /// Where the injector listens.
 pub const INJECTOR_SOCKET: &str = "/run/observastack/injector/injector.sock";
@@ -35,6 +38,8 @@ pub enum FaultState {
     Expired,
     /// Somebody cleared it.
     Cleared,
+    /// A panic ended it with all others.
+    Reverted,
 }
 
 /// The kernel's own counts of a fault.
@@ -53,6 +58,73 @@ pub struct Counts {
 pub struct FaultList {
     /// Active faults, and the last ones that have ended, newest first.
     pub faults: Vec<FaultStatus>,
+}
+
+/// The most faults in one set.
+pub const MAX_SET: usize = 64;
+
+/// Faults that begin together: all of them, or none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRequest {
+    /// The faults, in the order in which they are injected; 1 to 64.
+    pub faults: Vec<FaultRequest>,
+}
+
+impl SetRequest {
+    /// Checks every fault and names all fields that are wrong, as `faults[2].port`. `draw_seed` gives the seeds of
+    /// faults that have none.
+    pub fn validate(
+        self,
+        mut draw_seed: impl FnMut() -> u64,
+    ) -> Result<Vec<FaultSpec>, Vec<FieldError>> {
+        let count = self.faults.len();
+        if !(1..=MAX_SET).contains(&count) {
+            let allowed = format!("1 to {MAX_SET} faults");
+            return Err(vec![FieldError::new("faults", count, allowed)]);
+        }
+        let (mut specs, mut errors) = (Vec::new(), Vec::new());
+        for (at, fault) in self.faults.into_iter().enumerate() {
+            match fault.validate(draw_seed()) {
+                Ok(spec) => specs.push(spec),
+                Err(wrong) => errors.extend(wrong.into_iter().map(|error| FieldError {
+                    field: format!("faults[{at}].{}", error.field),
+                    ..error
+                })),
+            }
+        }
+        if errors.is_empty() {
+            Ok(specs)
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+/// What a fault would do, found out without doing it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DryRun {
+    /// What was asked for, with every default and the seed.
+    pub spec: FaultSpec,
+    /// Whether this machine can do it.
+    pub supported: Answer,
+    /// Why not; empty where it can.
+    pub reason: String,
+    /// What would be done, step by step.
+    pub steps: Vec<String>,
+}
+
+/// Whether new faults are refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PanicStatus {
+    /// Whether they are.
+    pub panicked: bool,
+    /// Since when, in milliseconds since 1970.
+    pub since_unix_ms: Option<u64>,
+    /// Who asked for it.
+    pub by_uid: Option<u32>,
+    /// How many faults it ended.
+    pub faults_ended: u64,
 }
 
 /// One decision of a verbose rule, a line of the decision stream.
@@ -149,6 +221,37 @@ pub enum ErrorCode {
     Unsupported,
     /// It can't be done now: too many faults, or no slice.
     Conflict,
+    /// A panic is in force: no new faults until it is lifted.
+    Panicked,
     /// The injector failed.
     Internal,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Fault, faults::PacketLoss};
+
+    #[test]
+    fn a_set_names_the_fault_and_the_field() {
+        let loss = |port| {
+            let loss = PacketLoss {
+                port: Some(port),
+                ..PacketLoss::default()
+            };
+            FaultRequest::new("shop", Fault::PacketLoss(loss), Duration::from_secs(1))
+        };
+        let set = |faults| SetRequest { faults };
+        let mut seeds = 1..;
+        let specs = set(vec![loss(1), loss(2)]).validate(|| seeds.next().unwrap());
+        let drawn: Vec<_> = specs.unwrap().iter().map(|spec| spec.seed).collect();
+        assert_eq!(drawn, [1, 2]);
+        let errors = set(vec![loss(1), loss(0)]).validate(|| 1).unwrap_err();
+        assert_eq!(errors[0].field, "faults[1].port");
+        for wrong in [vec![], vec![loss(1); MAX_SET + 1]] {
+            assert_eq!(set(wrong).validate(|| 1).unwrap_err()[0].field, "faults");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What is wrong with one field of a request.
+//! What is wrong with one value, and with one field of a request.
 
 use std::fmt;
 
@@ -37,3 +37,45 @@ impl fmt::Display for FieldError {
 }
 
 impl std::error::Error for FieldError {}
+
+/// A text that is no value of its kind; who knows the field's name makes a [`FieldError`] of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueError {
+    /// The text that was given.
+    pub value: String,
+    /// What is allowed instead.
+    pub allowed: String,
+}
+
+impl ValueError {
+    pub(crate) fn new(value: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self {
+            value: value.into(),
+            allowed: allowed.into(),
+        }
+    }
+
+    /// The same, with the name of the field that the text was given for.
+    pub fn of_field(self, field: &str) -> FieldError {
+        FieldError {
+            field: field.to_owned(),
+            value: self.value,
+            allowed: self.allowed,
+        }
+    }
+}
+
+/// Without the value: the command line has shown it already, before these words.
+impl fmt::Display for ValueError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "use {}", self.allowed)
+    }
+}
+
+impl std::error::Error for ValueError {}
+
+impl From<FieldError> for ValueError {
+    fn from(error: FieldError) -> Self {
+        Self::new(error.value, error.allowed)
+    }
+}

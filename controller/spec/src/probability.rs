@@ -29,6 +29,16 @@ pub fn display(probability: f64) -> String {
     format!("{}%", (probability * 1e8).round() / 1e6)
 }
 
+/// A probability that [`parse`] reads back to the last bit: in percent where that is exact, else as a fraction.
+pub fn exact(probability: f64) -> String {
+    let percent = display(probability);
+    if parse(&percent) == Ok(probability) {
+        percent
+    } else {
+        probability.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -43,6 +53,8 @@ mod tests {
         assert_eq!(parse("0").unwrap(), 0.0);
         assert_eq!(display(0.2), "20%");
         assert_eq!(display(0.005), "0.5%");
+        assert_eq!(exact(0.2), "20%");
+        assert_eq!(parse(&exact(1.0 / 3.0)).unwrap(), 1.0 / 3.0);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Error numbers by name.
 
-use crate::FieldError;
+use std::{fmt, str::FromStr};
+
+use crate::ValueError;
 
 macro_rules! errnos {
     ($($name:ident)*) => {
@@ -143,20 +145,42 @@ errnos! {
 
 const ALLOWED: &str = "the name of a Linux error, such as ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL or EACCES";
 
-/// The number of an error, from its name in any case.
-pub fn parse(name: &str) -> Result<i32, FieldError> {
-    let wanted = name.trim().to_ascii_uppercase();
-    let found = ALL.iter().find(|(known, _)| *known == wanted);
-    found
-        .map(|(_, number)| *number)
-        .ok_or_else(|| FieldError::new("errno", name, ALLOWED))
+/// An error's number, positive; written by its name in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Errno(i32);
+
+impl Errno {
+    /// The number, positive.
+    pub fn number(self) -> i32 {
+        self.0
+    }
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        let found = ALL.iter().find(|(_, known)| *known == self.0);
+        found.map_or("EIO", |(name, _)| name)
+    }
 }
 
-/// The name of an error, or its number where it has none.
-pub fn display(number: i32) -> String {
-    let found = ALL.iter().find(|(_, known)| *known == number);
-    found.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+impl FromStr for Errno {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let wanted = text.trim().to_ascii_uppercase();
+        let found = ALL.iter().find(|(known, _)| *known == wanted);
+        found
+            .map(|(_, number)| Self(*number))
+            .ok_or_else(|| ValueError::new(text, ALLOWED))
+    }
 }
+
+impl fmt::Display for Errno {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+text_in_json!(Errno);
 
 #[cfg(test)]
 mod tests {
@@ -164,24 +188,27 @@ mod tests {
 
     #[test]
     fn names_are_read_in_any_case() {
-        assert_eq!(parse("ECONNREFUSED").unwrap(), 111);
-        assert_eq!(parse("etimedout").unwrap(), 110);
-        assert_eq!(display(111), "ECONNREFUSED");
+        assert_eq!("ECONNREFUSED".parse::<Errno>().unwrap().number(), 111);
+        assert_eq!("etimedout".parse::<Errno>().unwrap().number(), 110);
+        assert_eq!(
+            "econnrefused".parse::<Errno>().unwrap().to_string(),
+            "ECONNREFUSED"
+        );
     }
 
     #[test]
     fn every_name_reads_back() {
         for (name, number) in ALL {
-            assert_eq!(parse(name).unwrap(), *number);
-            assert_eq!(display(*number), *name);
+            let errno: Errno = name.parse().unwrap();
+            assert_eq!((errno.number(), errno.name()), (*number, *name));
         }
     }
 
     #[test]
     fn an_unknown_name_is_refused_with_examples() {
         for name in ["EWHATEVER", "", "111", "-111"] {
-            let error = parse(name).unwrap_err();
-            assert_eq!(error.field, "errno");
+            let error = name.parse::<Errno>().unwrap_err();
+            assert_eq!(error.value, name);
             assert!(error.allowed.contains("ECONNREFUSED"));
         }
     }
