@@ -6,6 +6,6 @@ mod routes;
 mod server;
 mod stream;
 
-#[cfg(test)]
+pub(crate) use peer::Peer;
 pub(crate) use response::Failure;
 pub(crate) use server::{Context, STREAMS, serve};

@@ -4,6 +4,8 @@ mod faults;
 mod handle;
 mod last_id;
 mod thread;
+mod totals;
 
-pub(crate) use handle::{Engine, EngineError, Refusals};
+pub(crate) use handle::{Begun, Engine, EngineError, Held, Refusals};
 pub(crate) use thread::{Options, spawn};
+pub(crate) use totals::Series;

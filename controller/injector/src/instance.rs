@@ -5,9 +5,13 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use rustix::fs::FlockOperation;
+use rustix::{
+    fs::FlockOperation,
+    process::{Pid, PidfdFlags, Signal},
+};
 
 /// Why the socket could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +33,7 @@ pub(crate) struct Instance {
 impl Instance {
     /// Takes the lock beside the socket, and removes a socket that a dead injector left.
     pub(crate) fn claim(socket: &Path) -> Result<Self, InstanceError> {
-        let path = socket.with_extension("lock");
+        let path = lock_path(socket);
         let io = |source| InstanceError::Io {
             path: path.clone(),
             source,
@@ -59,6 +63,50 @@ impl Instance {
             _ => Ok(Self { _lock: lock }),
         }
     }
+}
+
+/// Kills the injector that holds this lock, and gives its pid; `None` where nobody holds it, or the holder is no injector.
+pub(crate) fn kill_holder(lock: &Path) -> io::Result<Option<i32>> {
+    let mut file = match File::open(lock) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else {
+        return Ok(None);
+    };
+    // The descriptor first: from then on the number cannot become another process's between the look and the kill.
+    let process = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !crate::host::guard::is_injector(pid.as_raw_nonzero().get()) {
+        return Ok(None);
+    }
+    match rustix::process::pidfd_send_signal(&process, Signal::KILL) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    // Its locks and its programs in the kernel are gone when it is.
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end
+        && rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+    {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(Some(pid.as_raw_nonzero().get()))
+}
+
+/// Where the lock of the injector on this socket is.
+pub(crate) fn lock_path(socket: &Path) -> PathBuf {
+    socket.with_extension("lock")
 }
 
 /// Lets root and the group's members connect. Without the group, root only: false.
@@ -100,6 +148,18 @@ mod tests {
         fs::write(&socket, "").unwrap();
         let _instance = Instance::claim(&socket).unwrap();
         assert!(!socket.exists());
+    }
+
+    #[test]
+    fn only_an_injector_that_holds_the_lock_is_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("injector.sock");
+        assert_eq!(kill_holder(&lock_path(&socket)).unwrap(), None);
+        // This process holds it, and is no injector.
+        let instance = Instance::claim(&socket).unwrap();
+        assert_eq!(kill_holder(&lock_path(&socket)).unwrap(), None);
+        drop(instance);
+        assert_eq!(kill_holder(&lock_path(&socket)).unwrap(), None);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use observastack_loader::capability;
 use observastack_telemetry::{logs, notify};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
-    sync::Semaphore,
+    sync::{OnceCell, Semaphore},
 };
 use tracing::info;
 
@@ -16,8 +17,12 @@ use crate::{
     args::Args,
     config::Config,
     engine::{self, Engine},
+    host::{
+        self,
+        hands::{self, Hands},
+    },
     instance::{self, Instance},
-    report,
+    metrics, report,
 };
 
 /// The engine turns at least once a second; this long without a turn and it hangs.
@@ -32,34 +37,58 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     if args.probe {
-        let report = report::report(&args.cgroup_root, &engine::Refusals::default());
+        let report = report::report(
+            &capability::probe(&args.cgroup_root),
+            &args.cgroup_root,
+            &config.target_slices,
+            &args.guard_dir,
+            &engine::Refusals::default(),
+        );
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(());
     }
     logs::init("observastack-injector")?;
     let instance = Instance::claim(&args.socket)?;
+    // Nothing that an injector before this one has changed may stay when this one answers.
+    let journal = host::journal::Journal::open(&host::journal::directory(&args.state_dir))?;
+    let armer = host::timer::Systemd {
+        binary: std::env::current_exe()?,
+        state_dir: args.state_dir.clone(),
+    };
+    host::recover(&journal, &armer);
+    let (hands, hands_thread) = hands::spawn(hands::Options {
+        journal,
+        lease: host::lease::path(&args.socket),
+        guard: Some(args.guard_dir.clone()),
+        armer: Box::new(armer),
+    })?;
     let (engine, thread) = engine::spawn(engine::Options {
         object: args.object.clone(),
         cgroup_root: args.cgroup_root.clone(),
         slices: config.target_slices.clone(),
-        last_id: args.state_dir.join("last-fault-id"),
+        state_dir: args.state_dir.clone(),
+        hands: hands.clone(),
     })
     .context("cannot start the engine's thread")?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(args, config, engine));
+    let served = runtime.block_on(serve(args, config, engine, hands));
     // Tasks hold handles on the engine: its thread ends with the last of them.
     drop(runtime);
     if thread.join().is_err() {
         bail!("the engine's thread panicked; the kernel has let go of every fault");
     }
+    // The hands revert everything when the engine's handle, the last one, is gone.
+    if hands_thread.join().is_err() {
+        bail!("the hands' thread panicked; the guard reverts what is left");
+    }
     drop(instance);
     served
 }
 
-async fn serve(args: &Args, config: Config, engine: Engine) -> anyhow::Result<()> {
+async fn serve(args: &Args, config: Config, engine: Engine, hands: Hands) -> anyhow::Result<()> {
     let socket = args.socket.display();
     let listener =
         UnixListener::bind(&args.socket).with_context(|| format!("cannot listen on {socket}"))?;
@@ -80,10 +109,23 @@ async fn serve(args: &Args, config: Config, engine: Engine) -> anyhow::Result<()
     ));
     let context = api::Context {
         engine,
+        hands,
+        guard_dir: args.guard_dir.clone(),
+        kernel: OnceCell::new(),
         slices: config.target_slices,
         cgroup_root: args.cgroup_root.clone(),
         group: args.group.clone(),
         streams: Arc::new(Semaphore::new(api::STREAMS)),
+    };
+    let scrapes = match args.metrics.0 {
+        Some(address) => {
+            let listener = metrics::listen(address).await?;
+            Some(tokio::spawn(metrics::serve(
+                listener,
+                context.engine.clone(),
+            )))
+        }
+        None => None,
     };
     info!(socket = %args.socket.display(), "listening");
     notify::ready();
@@ -96,6 +138,9 @@ async fn serve(args: &Args, config: Config, engine: Engine) -> anyhow::Result<()
     })
     .await;
     watchdog.abort();
+    if let Some(scrapes) = scrapes {
+        scrapes.abort();
+    }
     let _ = std::fs::remove_file(&args.socket);
     info!("stopped");
     Ok(())

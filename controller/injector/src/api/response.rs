@@ -10,7 +10,12 @@ use observastack_spec::{
 };
 use serde::Serialize;
 
-use crate::engine::EngineError;
+use crate::{
+    engine::EngineError,
+    host::{change::ChangeError, hands::HandsError, journal::JournalError},
+    lowering::LowerError,
+    scope::Standing,
+};
 
 /// An answer: whole, or a stream.
 pub(crate) type Answer = Response<BoxBody<Bytes, std::convert::Infallible>>;
@@ -52,11 +57,77 @@ impl Failure {
     }
 }
 
+impl Failure {
+    pub(crate) fn internal(error: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::Internal,
+            error,
+        )
+    }
+
+    /// This machine can't do it.
+    pub(crate) fn unsupported(error: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            ErrorCode::Unsupported,
+            format!("{error}; `observastack-ctl doctor` tells what is missing"),
+        )
+    }
+
+    /// The unit is not a target.
+    pub(crate) fn out_of_scope(unit: &str, standing: &Standing, slices: &[String]) -> Self {
+        let targets = slices.join(", ");
+        let error = match standing {
+            Standing::Elsewhere(slice) => format!(
+                "unit: `{unit}` is in {slice}, which is not a target; targets are units in {targets} (target_slices in the injector's configuration)"
+            ),
+            Standing::Unclear(why) => format!("unit: cannot find out about `{unit}`: {why}"),
+            Standing::Unknown | Standing::Stopped => {
+                format!(
+                    "unit: there is no unit `{unit}`; targets are units in {targets} (`observastack-ctl status` lists them)"
+                )
+            }
+        };
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::UnknownUnit, error)
+    }
+}
+
+impl From<LowerError> for Failure {
+    fn from(error: LowerError) -> Self {
+        match error {
+            LowerError::Field(error) => Self::invalid(vec![error]),
+            LowerError::Missing(what) => Self::unsupported(what),
+        }
+    }
+}
+
+impl From<HandsError> for Failure {
+    fn from(error: HandsError) -> Self {
+        let (status, code) = match &error {
+            HandsError::NoGuard | HandsError::Busy => (StatusCode::CONFLICT, ErrorCode::Conflict),
+            HandsError::Journal(JournalError::Held { .. }) => {
+                (StatusCode::CONFLICT, ErrorCode::Conflict)
+            }
+            HandsError::Journal(JournalError::Change(ChangeError::Refused { .. })) => {
+                (StatusCode::CONFLICT, ErrorCode::Conflict)
+            }
+            HandsError::Gone => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Internal),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let (status, code) = match &error {
             EngineError::NotRunning(_) => (StatusCode::NOT_FOUND, ErrorCode::UnknownUnit),
             EngineError::NoSuchFault(_) => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
+            EngineError::Panicked => (StatusCode::CONFLICT, ErrorCode::Panicked),
+            EngineError::PanicFile { .. } => {
+                (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal)
+            }
             EngineError::NotLoaded(_) | EngineError::Arm(ArmError::Unsupported { .. }) => {
                 (StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported)
             }

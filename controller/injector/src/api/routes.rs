@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming};
 use observastack_spec::{
-    api::{ErrorCode, FaultList},
-    fault::FaultRequest,
+    api::{ErrorCode, FaultList, FaultStatus, SetRequest},
+    fault::{FaultRequest, FaultSpec},
 };
 use tracing::info;
 
@@ -17,11 +17,7 @@ use super::{
     server::Context,
     stream,
 };
-use crate::{
-    engine::EngineError,
-    report,
-    scope::{self, Standing},
-};
+use crate::carry_out;
 
 /// The largest request body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -32,6 +28,7 @@ pub(crate) async fn answer(context: &Context, peer: Peer, request: Request<Incom
         Ok(answer) => answer,
         Err(failure) => {
             info!(
+                audit = "refuse",
                 uid = peer.uid,
                 pid = peer.pid,
                 status = failure.status.as_u16(),
@@ -49,40 +46,67 @@ async fn route(
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
     let path = request.uri().path().to_owned();
+    let is_dry = request
+        .uri()
+        .query()
+        .is_some_and(|query| query.split('&').any(|pair| pair == "dry-run=1"));
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (request.method(), segments.as_slice()) {
-        (&Method::POST, ["faults"]) => inject(context, peer, request).await,
+        (&Method::POST, ["faults"]) => {
+            let spec = spec_of(request).await?;
+            if is_dry {
+                let dry = carry_out::dry_run(context, spec).await?;
+                return Ok(json(StatusCode::OK, &dry));
+            }
+            let status = carry_out::inject(context, peer, spec).await?;
+            Ok(json(StatusCode::CREATED, &status))
+        }
+        (&Method::POST, ["fault-sets"]) => {
+            let specs = specs_of(request).await?;
+            if is_dry {
+                let mut dry = Vec::new();
+                for spec in specs {
+                    dry.push(carry_out::dry_run(context, spec).await?);
+                }
+                return Ok(json(StatusCode::OK, &dry));
+            }
+            let faults = carry_out::inject_set(context, peer, specs).await?;
+            Ok(json(StatusCode::CREATED, &FaultList { faults }))
+        }
         (&Method::GET, ["faults"]) => Ok(json(StatusCode::OK, &context.engine.list().await?)),
         (&Method::DELETE, ["faults"]) => {
-            let faults = context.engine.clear_all().await?;
-            info!(
-                uid = peer.uid,
-                pid = peer.pid,
-                "all faults cleared: {}",
-                faults.len()
-            );
+            let faults = carry_out::clear_all(context, peer).await?;
             Ok(json(StatusCode::OK, &FaultList { faults }))
         }
         (&Method::GET, ["faults", id]) => {
-            let id = fault_id(id)?;
-            let faults = context.engine.list().await?.faults;
-            let found = faults.into_iter().find(|fault| fault.id == id);
-            let found = found.ok_or_else(|| not_found(format!("there is no fault {id}")))?;
+            let found = fault(context, fault_id(id)?).await?;
             Ok(json(StatusCode::OK, &found))
         }
         (&Method::DELETE, ["faults", id]) => {
-            let status = context.engine.clear(fault_id(id)?).await?;
-            info!(
-                uid = peer.uid,
-                pid = peer.pid,
-                fault = status.id,
-                "fault {} cleared",
-                status.id
-            );
+            let status = carry_out::clear(context, peer, fault_id(id)?).await?;
             Ok(json(StatusCode::OK, &status))
         }
         (&Method::GET, ["faults", id, "decisions"]) => decisions(context, fault_id(id)?).await,
-        (&Method::GET, ["capabilities"]) => capabilities(context).await,
+        (&Method::POST, ["panic"]) => Ok(json(
+            StatusCode::OK,
+            &carry_out::panic(context, peer).await?,
+        )),
+        (&Method::GET, ["panic"]) => {
+            Ok(json(StatusCode::OK, &context.engine.panic_status().await?))
+        }
+        (&Method::DELETE, ["panic"]) => {
+            let status = context.engine.lift_panic().await?;
+            info!(
+                audit = "panic-lifted",
+                uid = peer.uid,
+                pid = peer.pid,
+                "the panic is lifted: new faults are taken again"
+            );
+            Ok(json(StatusCode::OK, &status))
+        }
+        (&Method::GET, ["capabilities"]) => {
+            Ok(json(StatusCode::OK, &context.capabilities().await?))
+        }
         (&Method::GET, ["healthz"]) => {
             context.engine.list().await?;
             Ok(json(
@@ -93,8 +117,10 @@ async fn route(
         (
             _,
             ["faults"]
+            | ["fault-sets"]
             | ["faults", _]
             | ["faults", _, "decisions"]
+            | ["panic"]
             | ["capabilities"]
             | ["healthz"],
         ) => Err(Failure::new(
@@ -103,57 +129,50 @@ async fn route(
             format!("{} is not possible on {path}", request.method()),
         )),
         _ => Err(not_found(format!(
-            "there is no {path}; try /faults, /capabilities or /healthz"
+            "there is no {path}; try /faults, /fault-sets, /panic, /capabilities or /healthz"
         ))),
     }
 }
 
-async fn inject(
-    context: &Context,
-    peer: Peer,
+async fn spec_of(request: Request<Incoming>) -> Result<FaultSpec, Failure> {
+    let wanted: FaultRequest = parsed(request, "a fault").await?;
+    wanted.validate(drawn_seed()).map_err(Failure::invalid)
+}
+
+async fn specs_of(request: Request<Incoming>) -> Result<Vec<FaultSpec>, Failure> {
+    let wanted: SetRequest = parsed(request, "a set of faults").await?;
+    wanted.validate(drawn_seed).map_err(Failure::invalid)
+}
+
+async fn parsed<T: serde::de::DeserializeOwned>(
     request: Request<Incoming>,
-) -> Result<Answer, Failure> {
+    what: &str,
+) -> Result<T, Failure> {
     let body = body_of(request).await?;
-    let wanted: FaultRequest = serde_json::from_slice(&body).map_err(|error| {
+    serde_json::from_slice(&body).map_err(|error| {
         Failure::new(
             StatusCode::BAD_REQUEST,
             ErrorCode::BadRequest,
-            format!("not a fault: {error}"),
+            format!("not {what}: {error}"),
         )
-    })?;
-    // 53 bits: what every reader of JSON keeps, so that the seed in an answer can be used again.
-    let seed = rand::random::<u64>() >> 11;
-    let spec = wanted.validate(seed).map_err(Failure::invalid)?;
-    let status = match context.engine.inject(spec.clone(), false).await {
-        Err(EngineError::NotRunning(unit)) => match scope::standing(&unit, &context.slices).await {
-            Standing::Stopped => context.engine.inject(spec, true).await?,
-            other => return Err(out_of_scope(&unit, &other, &context.slices)),
-        },
-        other => other?,
-    };
-    info!(
-        uid = peer.uid,
-        pid = peer.pid,
-        fault = status.id,
-        unit = status.spec.unit,
-        kind = status.spec.fault.kind(),
-        parameters = status.spec.fault.parameters(),
-        probability = status.spec.probability,
-        seed = status.spec.seed,
-        for_ms = status.spec.for_ms,
-        "fault {} injected: {} on {}",
-        status.id,
-        status.spec.fault.kind(),
-        status.spec.unit
-    );
-    Ok(json(StatusCode::CREATED, &status))
+    })
+}
+
+/// 53 bits: what every reader of JSON keeps, so that the seed in an answer can be used again.
+fn drawn_seed() -> u64 {
+    rand::random::<u64>() >> 11
+}
+
+/// One fault, active or ended.
+async fn fault(context: &Context, id: u64) -> Result<FaultStatus, Failure> {
+    let faults = context.engine.list().await?.faults;
+    let found = faults.into_iter().find(|fault| fault.id == id);
+    found.ok_or_else(|| not_found(format!("there is no fault {id}")))
 }
 
 /// A stream holds a connection for as long as its fault lasts: only so many, or nobody could clear a fault any more.
 async fn decisions(context: &Context, id: u64) -> Result<Answer, Failure> {
-    let faults = context.engine.list().await?.faults;
-    let fault = faults.into_iter().find(|fault| fault.id == id);
-    let fault = fault.ok_or_else(|| not_found(format!("there is no fault {id}")))?;
+    let fault = fault(context, id).await?;
     if !fault.spec.verbose {
         return Err(Failure::new(
             StatusCode::CONFLICT,
@@ -171,36 +190,6 @@ async fn decisions(context: &Context, id: u64) -> Result<Answer, Failure> {
             )
         })?;
     Ok(stream::decisions(context.engine.clone(), id, slot))
-}
-
-fn out_of_scope(unit: &str, standing: &Standing, slices: &[String]) -> Failure {
-    let targets = slices.join(", ");
-    let error = match standing {
-        Standing::Elsewhere(slice) => format!(
-            "unit: `{unit}` is in {slice}, which is not a target; targets are units in {targets} (target_slices in the injector's configuration)"
-        ),
-        Standing::Unclear(why) => format!("unit: cannot find out about `{unit}`: {why}"),
-        Standing::Unknown | Standing::Stopped => {
-            format!(
-                "unit: there is no unit `{unit}`; targets are units in {targets} (`observastack-ctl status` lists them)"
-            )
-        }
-    };
-    Failure::new(StatusCode::NOT_FOUND, ErrorCode::UnknownUnit, error)
-}
-
-async fn capabilities(context: &Context) -> Result<Answer, Failure> {
-    let refusals = context.engine.refusals().await?;
-    let root = context.cgroup_root.clone();
-    let report = tokio::task::spawn_blocking(move || report::report(&root, &refusals)).await;
-    let report = report.map_err(|error| {
-        Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            ErrorCode::Internal,
-            format!("the probe failed: {error}"),
-        )
-    })?;
-    Ok(json(StatusCode::OK, &report))
 }
 
 async fn body_of(request: Request<Incoming>) -> Result<Bytes, Failure> {

@@ -7,10 +7,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
-use observastack_spec::api::ErrorCode;
+use observastack_loader::capability::{self, Capability};
+use observastack_spec::api::{Answer, CapabilityReport, ErrorCode, FaultSupport};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    sync::{OnceCell, Semaphore},
 };
 use tracing::{debug, warn};
 
@@ -19,7 +20,7 @@ use super::{
     response::{Failure, json},
     routes,
 };
-use crate::engine::Engine;
+use crate::{engine::Engine, host::hands::Hands, report};
 
 /// Connections served at once; more wait in the listener's queue.
 const CONNECTIONS: usize = 64;
@@ -33,11 +34,63 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// What every request needs.
 pub(crate) struct Context {
     pub(crate) engine: Engine,
+    pub(crate) hands: Hands,
+    pub(crate) guard_dir: PathBuf,
+    /// What the kernel can do, asked once: it stays the same while it runs.
+    pub(crate) kernel: OnceCell<Vec<Capability>>,
     pub(crate) slices: Vec<String>,
     pub(crate) cgroup_root: PathBuf,
     pub(crate) group: String,
     /// Room for [`STREAMS`] decision streams.
     pub(crate) streams: Arc<Semaphore>,
+}
+
+impl Context {
+    /// What this machine can do: the kernel is asked once, everything else each time.
+    pub(crate) async fn capabilities(&self) -> Result<CapabilityReport, Failure> {
+        let refusals = self.engine.refusals().await?;
+        let failed =
+            |error: tokio::task::JoinError| Failure::internal(format!("the probe failed: {error}"));
+        let root = self.cgroup_root.clone();
+        let kernel = self
+            .kernel
+            .get_or_try_init(|| async {
+                tokio::task::spawn_blocking(move || capability::probe(&root)).await
+            })
+            .await
+            .map_err(failed)?
+            .clone();
+        let (root, slices, guard) = (
+            self.cgroup_root.clone(),
+            self.slices.clone(),
+            self.guard_dir.clone(),
+        );
+        let look = move || report::report(&kernel, &root, &slices, &guard, &refusals);
+        tokio::task::spawn_blocking(look).await.map_err(failed)
+    }
+
+    /// Whether one fault works here, by what was found out last.
+    pub(crate) async fn support(&self, kind: &str) -> Result<FaultSupport, Failure> {
+        let report = self.capabilities().await?;
+        let found = report.faults.into_iter().find(|fault| fault.fault == kind);
+        found.ok_or_else(|| Failure::internal(format!("nothing is known of {kind}")))
+    }
+
+    /// Refuses a fault that this machine is known not to do. The engine knows of the kernel's programs by itself: only what
+    /// is beside them costs a probe.
+    pub(crate) async fn check_support(&self, kind: &str) -> Result<(), Failure> {
+        if !report::needs_the_machine(kind) {
+            return Ok(());
+        }
+        let support = self.support(kind).await?;
+        if support.answer == Answer::No {
+            return Err(Failure::unsupported(format!(
+                "this machine cannot do {kind}: {}",
+                support.reason
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// Serves until `shutdown` is done, then drains.

@@ -1,6 +1,9 @@
 //! The faults that the injector knows: active ones, and the last ones that have ended. Pure bookkeeping.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, atomic::Ordering},
+};
 
 use observastack_abi::counts::RuleCounts;
 use observastack_loader::Armed;
@@ -9,14 +12,19 @@ use observastack_spec::{
     fault::FaultSpec,
 };
 
+use crate::host::actors::ActorCounts;
+
 /// How many ended faults are remembered.
 const ENDED: usize = 64;
 
-/// A fault whose rule is in the kernel.
+/// A fault that holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Active {
     pub(crate) spec: FaultSpec,
-    pub(crate) armed: Armed,
+    /// Its rule, where it has one.
+    pub(crate) armed: Option<Armed>,
+    /// What the hands keep up for it, where they do.
+    pub(crate) by_hands: Option<Arc<ActorCounts>>,
     pub(crate) end_ns: u64,
     pub(crate) since_unix_ms: u64,
 }
@@ -59,7 +67,7 @@ impl Faults {
         &mut self,
         id: u64,
         state: FaultState,
-        counts: RuleCounts,
+        counts: Counts,
     ) -> Option<FaultStatus> {
         let fault = self.active.remove(&id)?;
         let status = FaultStatus {
@@ -68,7 +76,7 @@ impl Faults {
             state,
             since_unix_ms: fault.since_unix_ms,
             remaining_ms: 0,
-            counts: to_api(counts),
+            counts,
         };
         self.ended.push_front(status.clone());
         self.ended.truncate(ENDED);
@@ -81,7 +89,7 @@ impl Faults {
 }
 
 /// An active fault's status.
-pub(crate) fn status_of(id: u64, fault: &Active, counts: RuleCounts, now_ns: u64) -> FaultStatus {
+pub(crate) fn status_of(id: u64, fault: &Active, counts: Counts, now_ns: u64) -> FaultStatus {
     FaultStatus {
         id,
         spec: fault.spec.clone(),
@@ -92,14 +100,21 @@ pub(crate) fn status_of(id: u64, fault: &Active, counts: RuleCounts, now_ns: u64
         },
         since_unix_ms: fault.since_unix_ms,
         remaining_ms: fault.end_ns.saturating_sub(now_ns) / 1_000_000,
-        counts: to_api(counts),
+        counts,
     }
 }
 
-fn to_api(counts: RuleCounts) -> Counts {
-    Counts {
-        matched: counts.matched,
-        injected: counts.injected,
-        skipped: counts.skipped,
+/// A rule's counts, and what the hands have counted.
+pub(crate) fn counts_of(rule: RuleCounts, by_hands: Option<&ActorCounts>) -> Counts {
+    let mut counts = Counts {
+        matched: rule.matched,
+        injected: rule.injected,
+        skipped: rule.skipped,
+    };
+    if let Some(hands) = by_hands {
+        counts.matched += hands.matched.load(Ordering::Relaxed);
+        counts.injected += hands.injected.load(Ordering::Relaxed);
+        counts.skipped += hands.skipped.load(Ordering::Relaxed);
     }
+    counts
 }

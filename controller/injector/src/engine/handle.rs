@@ -1,17 +1,23 @@
 //! How tasks speak to the engine's thread.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-    mpsc::SyncSender,
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
 };
 
-use observastack_loader::{ArmError, FaultKind};
+use observastack_loader::{ArmError, FaultKind, Rule};
 use observastack_spec::{
-    api::{Decision, FaultList, FaultStatus},
+    api::{Decision, FaultList, FaultState, FaultStatus, PanicStatus},
     fault::FaultSpec,
 };
 use tokio::sync::{broadcast, oneshot};
+
+use super::totals::Series;
+use crate::host::actors::ActorCounts;
 
 /// Why the engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,29 +28,64 @@ pub(crate) enum EngineError {
     /// There is no active fault with this id.
     #[error("there is no active fault {0}")]
     NoSuchFault(u64),
+    /// Somebody has panicked.
+    #[error("new faults are refused since a panic; lift it with: observastack-ctl panic --lift")]
+    Panicked,
     /// Nothing could be loaded into this kernel.
     #[error("this kernel cannot run the eBPF programs: {0}")]
     NotLoaded(String),
     /// The rule could not be armed.
     #[error(transparent)]
     Arm(#[from] ArmError),
+    /// The panic could not be written down, or lifted.
+    #[error("cannot {what} the panic file: {source}")]
+    PanicFile {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// The engine's thread has ended.
     #[error("the injector is shutting down")]
     Gone,
 }
 
+/// A fault that is about to begin: it has an id and a time, and nothing of it holds yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) id: u64,
+    /// When it will end, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub(crate) end_ns: u64,
+}
+
+/// What of a fault the engine looks after from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) begun: Begun,
+    pub(crate) spec: FaultSpec,
+    pub(crate) rule: Option<Rule>,
+    /// What the hands keep up for it, with its counts; they are told to revert it in the end.
+    pub(crate) by_hands: Option<Arc<ActorCounts>>,
+}
+
 /// A message to the engine's thread, with where the answer goes.
 pub(crate) enum Message {
-    Inject {
-        spec: FaultSpec,
+    Begin {
+        unit: String,
+        for_ms: u64,
         may_be_stopped: bool,
+        reply: oneshot::Sender<Result<Begun, EngineError>>,
+    },
+    Hold {
+        held: Box<Held>,
         reply: oneshot::Sender<Result<FaultStatus, EngineError>>,
     },
-    Clear {
+    End {
         id: u64,
         reply: oneshot::Sender<Result<FaultStatus, EngineError>>,
     },
-    ClearAll {
+    EndAll {
+        state: FaultState,
         reply: oneshot::Sender<Vec<FaultStatus>>,
     },
     List {
@@ -53,9 +94,22 @@ pub(crate) enum Message {
     Refusals {
         reply: oneshot::Sender<Refusals>,
     },
+    Series {
+        reply: oneshot::Sender<Vec<Series>>,
+    },
+    Panic {
+        by_uid: u32,
+        reply: oneshot::Sender<Result<(PanicStatus, Vec<FaultStatus>), EngineError>>,
+    },
+    LiftPanic {
+        reply: oneshot::Sender<Result<PanicStatus, EngineError>>,
+    },
+    PanicStatus {
+        reply: oneshot::Sender<PanicStatus>,
+    },
 }
 
-/// What the kernel refused when the programs were loaded.
+/// What this kernel refused when the programs were loaded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Refusals {
     /// Why nothing could be loaded.
@@ -71,31 +125,47 @@ pub(crate) struct Engine {
     pub(super) decisions: broadcast::Sender<Decision>,
     /// When the thread last went through its loop, in nanoseconds of `CLOCK_MONOTONIC`.
     pub(super) beat_ns: Arc<AtomicU64>,
+    pub(super) cgroup_root: PathBuf,
+    pub(super) slices: Vec<String>,
 }
 
 impl Engine {
-    /// Starts a fault. `may_be_stopped` accepts a unit that has no cgroup now.
-    pub(crate) async fn inject(
+    /// Where a unit's cgroup would be, in each target slice.
+    pub(crate) fn unit_paths(&self, unit: &str) -> Vec<PathBuf> {
+        observastack_loader::unit_paths(&self.cgroup_root, &self.slices, unit)
+    }
+
+    /// Gives a new fault its id and its time. `may_be_stopped` accepts a unit that has no cgroup now.
+    pub(crate) async fn begin(
         &self,
-        spec: FaultSpec,
+        unit: &str,
+        for_ms: u64,
         may_be_stopped: bool,
-    ) -> Result<FaultStatus, EngineError> {
-        self.ask(|reply| Message::Inject {
-            spec,
+    ) -> Result<Begun, EngineError> {
+        let unit = unit.to_owned();
+        self.ask(|reply| Message::Begin {
+            unit,
+            for_ms,
             may_be_stopped,
             reply,
         })
         .await?
     }
 
-    /// Ends a fault and gives its last counts.
-    pub(crate) async fn clear(&self, id: u64) -> Result<FaultStatus, EngineError> {
-        self.ask(|reply| Message::Clear { id, reply }).await?
+    /// Arms a fault's rule and looks after it.
+    pub(crate) async fn hold(&self, held: Held) -> Result<FaultStatus, EngineError> {
+        let held = Box::new(held);
+        self.ask(|reply| Message::Hold { held, reply }).await?
     }
 
-    /// Ends every fault.
-    pub(crate) async fn clear_all(&self) -> Result<Vec<FaultStatus>, EngineError> {
-        self.ask(|reply| Message::ClearAll { reply }).await
+    /// Ends a fault's rule and gives its last counts. What the hands keep up is for the caller to revert.
+    pub(crate) async fn end(&self, id: u64) -> Result<FaultStatus, EngineError> {
+        self.ask(|reply| Message::End { id, reply }).await?
+    }
+
+    /// Ends every rule.
+    pub(crate) async fn end_all(&self, state: FaultState) -> Result<Vec<FaultStatus>, EngineError> {
+        self.ask(|reply| Message::EndAll { state, reply }).await
     }
 
     /// Active and lately ended faults, newest first.
@@ -106,6 +176,29 @@ impl Engine {
     /// What the kernel refused.
     pub(crate) async fn refusals(&self) -> Result<Refusals, EngineError> {
         self.ask(|reply| Message::Refusals { reply }).await
+    }
+
+    /// What all faults since the start have done, by fault and unit.
+    pub(crate) async fn series(&self) -> Result<Vec<Series>, EngineError> {
+        self.ask(|reply| Message::Series { reply }).await
+    }
+
+    /// Ends every rule, and refuses new faults until [`Self::lift_panic`]. Gives what it ended.
+    pub(crate) async fn panic(
+        &self,
+        by_uid: u32,
+    ) -> Result<(PanicStatus, Vec<FaultStatus>), EngineError> {
+        self.ask(|reply| Message::Panic { by_uid, reply }).await?
+    }
+
+    /// Takes new faults again.
+    pub(crate) async fn lift_panic(&self) -> Result<PanicStatus, EngineError> {
+        self.ask(|reply| Message::LiftPanic { reply }).await?
+    }
+
+    /// Whether new faults are refused.
+    pub(crate) async fn panic_status(&self) -> Result<PanicStatus, EngineError> {
+        self.ask(|reply| Message::PanicStatus { reply }).await
     }
 
     /// Decisions of verbose rules from now on; a slow reader loses the oldest.

@@ -12,20 +12,21 @@ use std::{
 };
 
 use observastack_abi::counts::RuleCounts;
-use observastack_loader::{FaultKind, Loader, clock::monotonic_ns};
-use observastack_spec::{
-    api::{Decision, FaultList, FaultState, FaultStatus},
-    fault::FaultSpec,
-};
+use observastack_loader::{ArmError, FaultKind, Loader, clock::monotonic_ns};
+use observastack_spec::api::{Counts, Decision, FaultList, FaultState, FaultStatus, PanicStatus};
 use tokio::sync::broadcast;
 use tracing::{debug, info, warn};
 
 use super::{
-    faults::{Active, Faults, status_of},
-    handle::{Engine, EngineError, Message, Refusals},
+    faults::{Active, Faults, counts_of, status_of},
+    handle::{Begun, Engine, EngineError, Held, Message, Refusals},
     last_id::LastId,
+    totals::{Series, Totals},
 };
-use crate::lowering;
+use crate::host::{
+    hands::{Hands, Pending},
+    panic,
+};
 
 /// How long the kernel lets faults act without a sign of life from here: they are gone this long after a SIGSTOP.
 const LEASE_NS: u64 = 90_000_000;
@@ -45,8 +46,10 @@ pub(crate) struct Options {
     pub(crate) object: PathBuf,
     pub(crate) cgroup_root: PathBuf,
     pub(crate) slices: Vec<String>,
-    /// Where the last fault's id is kept.
-    pub(crate) last_id: PathBuf,
+    /// Where the last fault's id and the panic file are kept.
+    pub(crate) state_dir: PathBuf,
+    /// Who keeps up what the kernel doesn't.
+    pub(crate) hands: Hands,
 }
 
 /// Loads the programs and starts the thread. A kernel that refuses them all gives an engine that refuses every fault
@@ -59,6 +62,8 @@ pub(crate) fn spawn(options: Options) -> std::io::Result<(Engine, thread::JoinHa
         messages,
         decisions: decisions.clone(),
         beat_ns: Arc::clone(&beat_ns),
+        cgroup_root: options.cgroup_root.clone(),
+        slices: options.slices.clone(),
     };
     let (loaded, ready) = mpsc::sync_channel(1);
     let thread = thread::Builder::new()
@@ -80,7 +85,15 @@ pub(crate) fn spawn(options: Options) -> std::io::Result<(Engine, thread::JoinHa
             Worker {
                 loader,
                 faults: Faults::default(),
-                ids: LastId::read(options.last_id),
+                totals: Totals::default(),
+                ids: LastId::read(options.state_dir.join("last-fault-id")),
+                panicked: panic::read(&options.state_dir),
+                state_dir: options.state_dir,
+                cgroup_root: options.cgroup_root,
+                slices: options.slices,
+                hands: options.hands,
+                reverting: Vec::new(),
+                lost_by_hands: None,
                 decisions,
                 renewed_ns: 0,
                 followed_ns: 0,
@@ -97,7 +110,17 @@ pub(crate) fn spawn(options: Options) -> std::io::Result<(Engine, thread::JoinHa
 struct Worker {
     loader: Result<Loader, String>,
     faults: Faults,
+    totals: Totals,
     ids: LastId,
+    state_dir: PathBuf,
+    cgroup_root: PathBuf,
+    slices: Vec<String>,
+    panicked: Option<panic::Panic>,
+    hands: Hands,
+    /// What the hands were told to revert without anybody waiting for it.
+    reverting: Vec<(u64, Pending<()>)>,
+    /// Which faults the hands have lost to somebody else: asked for now and then.
+    lost_by_hands: Option<Pending<Vec<u64>>>,
     decisions: broadcast::Sender<Decision>,
     renewed_ns: u64,
     followed_ns: u64,
@@ -119,7 +142,7 @@ impl Worker {
             beat_ns.store(now_ns, Ordering::Relaxed);
             self.turn(now_ns);
         }
-        for status in self.clear_all() {
+        for status in self.end_all(FaultState::Cleared) {
             info!(fault = status.id, "fault cleared at shutdown");
         }
         debug!("engine stopped");
@@ -127,10 +150,18 @@ impl Worker {
 
     /// What is due in every turn, in order of urgency.
     fn turn(&mut self, now_ns: u64) {
+        self.look_after_programs(now_ns);
+        for id in self.faults.expired(now_ns) {
+            self.end_and_revert(id, FaultState::Expired);
+        }
+        self.look_after_hands(now_ns);
+    }
+
+    fn look_after_programs(&mut self, now_ns: u64) {
         let Ok(loader) = &mut self.loader else { return };
         if self.ended_ns != 0 && now_ns - self.ended_ns >= DETACH_NS {
-            for kind in loader.detach_idle() {
-                debug!(fault = kind.name(), "programs detached");
+            for program in loader.detach_idle() {
+                debug!(program, "detached");
             }
             self.ended_ns = 0;
         }
@@ -144,8 +175,8 @@ impl Worker {
             self.renewed_ns = now_ns;
         }
         if now_ns - self.followed_ns >= FOLLOW_NS {
-            match loader.follow_slices() {
-                Ok(true) => info!("a target slice was made anew; its programs follow"),
+            match loader.follow() {
+                Ok(true) => info!("a target slice or an interface is new; the programs follow"),
                 Ok(false) => {}
                 Err(error) => warn!(%error, "cannot follow the target slices"),
             }
@@ -154,64 +185,65 @@ impl Worker {
                 warn!(lost, "more cgroups than fit: faults miss some processes");
                 self.lost = lost;
             }
-            self.followed_ns = now_ns;
         }
         for decision in loader.poll_decisions() {
-            debug!(
-                fault = decision.fault,
-                event = decision.event,
-                n = decision.n,
-                port = decision.port,
-                faulted = decision.faulted,
-                "fault {}: {} {} {}",
-                decision.fault,
-                decision.event,
-                decision.n,
-                if decision.faulted {
-                    "faulted"
-                } else {
-                    "left alone"
-                }
-            );
-            let observastack_loader::decisions::Decision {
-                fault,
-                event,
-                n,
-                port,
-                faulted,
-            } = decision;
-            // Nobody may be listening.
-            let _ = self.decisions.send(Decision {
-                fault,
-                event,
-                n,
-                port,
-                faulted,
-            });
+            tell(&self.decisions, decision);
         }
-        for id in self.faults.expired(now_ns) {
-            self.end(id, FaultState::Expired);
+    }
+
+    /// Notices what the hands could not revert, and what others have reverted behind our back.
+    fn look_after_hands(&mut self, now_ns: u64) {
+        self.reverting
+            .retain_mut(|(id, pending)| match pending.poll() {
+                None => true,
+                Some(Ok(())) => false,
+                Some(Err(error)) => {
+                    warn!(fault = *id, %error, "fault {id} is not reverted; the guard tries again");
+                    false
+                }
+            });
+        if let Some(pending) = &mut self.lost_by_hands
+            && let Some(answer) = pending.poll()
+        {
+            self.lost_by_hands = None;
+            for id in answer.unwrap_or_default() {
+                // The changes are gone already; its rule, if it has one, goes now.
+                self.end(id, FaultState::Reverted);
+            }
+        }
+        if now_ns - self.followed_ns >= FOLLOW_NS {
+            self.followed_ns = now_ns;
+            if self.lost_by_hands.is_none()
+                && self
+                    .faults
+                    .active()
+                    .any(|(_, fault)| fault.by_hands.is_some())
+            {
+                self.lost_by_hands = Some(self.hands.lost());
+            }
         }
     }
 
     fn handle(&mut self, message: Message) {
         // A caller that has gone away does not wait for its answer.
         match message {
-            Message::Inject {
-                spec,
+            Message::Begin {
+                unit,
+                for_ms,
                 may_be_stopped,
                 reply,
             } => {
-                let _ = reply.send(self.inject(spec, may_be_stopped));
+                let _ = reply.send(self.begin(unit, for_ms, may_be_stopped));
             }
-            Message::Clear { id, reply } => {
-                let _ = reply.send(
-                    self.end(id, FaultState::Cleared)
-                        .ok_or(EngineError::NoSuchFault(id)),
-                );
+            Message::Hold { held, reply } => {
+                let _ = reply.send(self.hold(*held));
             }
-            Message::ClearAll { reply } => {
-                let _ = reply.send(self.clear_all());
+            Message::End { id, reply } => {
+                let ended = self.end(id, FaultState::Cleared);
+                let _ = reply.send(ended.ok_or(EngineError::NoSuchFault(id)));
+            }
+            Message::EndAll { state, reply } => {
+                let _ = reply.send(self.end_all(state));
             }
             Message::List { reply } => {
                 let _ = reply.send(self.list());
@@ -219,60 +251,104 @@ impl Worker {
             Message::Refusals { reply } => {
                 let _ = reply.send(self.refusals());
             }
+            Message::Series { reply } => {
+                let _ = reply.send(self.series());
+            }
+            Message::Panic { by_uid, reply } => {
+                let _ = reply.send(self.panic(by_uid));
+            }
+            Message::LiftPanic { reply } => {
+                let _ = reply.send(self.lift_panic());
+            }
+            Message::PanicStatus { reply } => {
+                let _ = reply.send(self.panic_status(0));
+            }
         }
     }
 
-    fn inject(
+    fn begin(
         &mut self,
-        spec: FaultSpec,
+        unit: String,
+        for_ms: u64,
         may_be_stopped: bool,
-    ) -> Result<FaultStatus, EngineError> {
-        let loader = self
-            .loader
-            .as_mut()
-            .map_err(|reason| EngineError::NotLoaded(reason.clone()))?;
-        if !may_be_stopped
-            && !loader
-                .unit_paths(&spec.unit)
-                .iter()
-                .any(|path| path.is_dir())
-        {
-            return Err(EngineError::NotRunning(spec.unit));
+    ) -> Result<Begun, EngineError> {
+        self.refuse_in_panic()?;
+        let paths = observastack_loader::unit_paths(&self.cgroup_root, &self.slices, &unit);
+        if !may_be_stopped && !paths.iter().any(|path| path.is_dir()) {
+            return Err(EngineError::NotRunning(unit));
         }
-        let id = self.ids.next();
+        Ok(Begun {
+            id: self.ids.next(),
+            end_ns: monotonic_ns().saturating_add(nanoseconds(Duration::from_millis(for_ms))),
+        })
+    }
+
+    /// A panic that was declared offline counts too.
+    fn refuse_in_panic(&mut self) -> Result<(), EngineError> {
+        if self.panicked.is_none() {
+            self.panicked = panic::read(&self.state_dir);
+        }
+        match self.panicked {
+            Some(_) => Err(EngineError::Panicked),
+            None => Ok(()),
+        }
+    }
+
+    fn hold(&mut self, held: Held) -> Result<FaultStatus, EngineError> {
+        self.refuse_in_panic()?;
+        let Held {
+            begun: Begun { id, end_ns },
+            spec,
+            rule,
+            by_hands,
+        } = held;
         let now_ns = monotonic_ns();
-        // The lease first: the rule's first event must not be skipped.
-        loader
-            .set_lease(now_ns + LEASE_NS)
-            .map_err(observastack_loader::ArmError::from)?;
-        self.renewed_ns = now_ns;
-        let rule = lowering::lower(id, &spec, now_ns);
-        let armed = loader
-            .arm(&spec.unit, &rule)
-            .inspect_err(|_| self.ended_ns = now_ns)?;
+        let armed = match &rule {
+            None => None,
+            Some(rule) => {
+                let loader = self
+                    .loader
+                    .as_mut()
+                    .map_err(|reason| EngineError::NotLoaded(reason.clone()))?;
+                // The lease first: the rule's first event must not be skipped.
+                loader
+                    .set_lease(now_ns + LEASE_NS)
+                    .map_err(ArmError::from)?;
+                self.renewed_ns = now_ns;
+                let armed = loader
+                    .arm(&spec.unit, rule)
+                    .inspect_err(|_| self.ended_ns = now_ns)?;
+                Some(armed)
+            }
+        };
         let fault = Active {
             spec,
             armed,
-            end_ns: rule.head().end_ns,
+            by_hands,
+            end_ns,
             since_unix_ms: unix_ms(),
         };
-        let status = status_of(id, &fault, RuleCounts::default(), now_ns);
+        let status = status_of(id, &fault, Counts::default(), now_ns);
         self.faults.insert(id, fault);
         Ok(status)
     }
 
     /// Takes a fault's rule out of the kernel; `None` where there is no such active fault.
     fn end(&mut self, id: u64, state: FaultState) -> Option<FaultStatus> {
-        let armed = self.faults.get(id)?.armed;
-        let counts = match &mut self.loader {
-            Ok(loader) => loader.disarm(armed).unwrap_or_else(|error| {
+        let fault = self.faults.get(id)?;
+        let (armed, by_hands) = (fault.armed, fault.by_hands.clone());
+        let rule = match (&mut self.loader, armed) {
+            (Ok(loader), Some(armed)) => loader.disarm(armed).unwrap_or_else(|error| {
                 warn!(fault = id, %error, "cannot take the rule out of the kernel; its end time still holds");
                 RuleCounts::default()
             }),
-            Err(_) => RuleCounts::default(),
+            _ => RuleCounts::default(),
         };
+        let counts = counts_of(rule, by_hands.as_deref());
         let status = self.faults.end(id, state, counts)?;
+        self.totals.add(&status);
         info!(
+            audit = "end",
             fault = id,
             unit = status.spec.unit,
             kind = status.spec.fault.kind(),
@@ -293,27 +369,86 @@ impl Worker {
         Some(status)
     }
 
-    fn clear_all(&mut self) -> Vec<FaultStatus> {
-        let ids: Vec<u64> = self.faults.active().map(|(id, _)| id).collect();
+    /// Ends a fault that nobody else will revert.
+    fn end_and_revert(&mut self, id: u64, state: FaultState) {
+        let by_hands = self
+            .faults
+            .get(id)
+            .is_some_and(|fault| fault.by_hands.is_some());
+        self.end(id, state);
+        if by_hands {
+            self.reverting.push((id, self.hands.revert(id)));
+        }
+    }
+
+    /// The latest first: it was built on the earlier ones.
+    fn end_all(&mut self, state: FaultState) -> Vec<FaultStatus> {
+        let mut ids: Vec<u64> = self.faults.active().map(|(id, _)| id).collect();
+        ids.reverse();
         ids.into_iter()
-            .filter_map(|id| self.end(id, FaultState::Cleared))
+            .filter_map(|id| self.end(id, state))
             .collect()
     }
 
-    fn list(&self) -> FaultList {
+    /// The kernel lets go first: writing the file may take a while.
+    fn panic(&mut self, by_uid: u32) -> Result<(PanicStatus, Vec<FaultStatus>), EngineError> {
+        if let Ok(loader) = &mut self.loader {
+            let _ = loader.set_lease(0);
+        }
+        let ended = self.end_all(FaultState::Reverted);
+        let written = panic::write(&self.state_dir, by_uid);
+        self.panicked = Some(written.map_err(|source| EngineError::PanicFile {
+            what: "write",
+            source,
+        })?);
+        Ok((self.panic_status(ended.len() as u64), ended))
+    }
+
+    fn lift_panic(&mut self) -> Result<PanicStatus, EngineError> {
+        panic::lift(&self.state_dir).map_err(|source| EngineError::PanicFile {
+            what: "remove",
+            source,
+        })?;
+        self.panicked = None;
+        Ok(self.panic_status(0))
+    }
+
+    fn panic_status(&mut self, faults_ended: u64) -> PanicStatus {
+        let _ = self.refuse_in_panic();
+        PanicStatus {
+            panicked: self.panicked.is_some(),
+            since_unix_ms: self.panicked.map(|panic| panic.since_unix_ms),
+            by_uid: self.panicked.map(|panic| panic.by_uid),
+            faults_ended,
+        }
+    }
+
+    fn active(&self) -> impl Iterator<Item = FaultStatus> {
         let now_ns = monotonic_ns();
-        let counts_of = |fault: &Active| match &self.loader {
-            Ok(loader) => loader.counts(fault.armed).unwrap_or_default(),
-            Err(_) => RuleCounts::default(),
-        };
-        let active = self
-            .faults
-            .active()
-            .map(|(id, fault)| status_of(id, fault, counts_of(fault), now_ns));
-        let mut faults: Vec<FaultStatus> = active.collect();
+        self.faults.active().map(move |(id, fault)| {
+            let rule = match (&self.loader, fault.armed) {
+                (Ok(loader), Some(armed)) => loader.counts(armed).unwrap_or_default(),
+                _ => RuleCounts::default(),
+            };
+            status_of(
+                id,
+                fault,
+                counts_of(rule, fault.by_hands.as_deref()),
+                now_ns,
+            )
+        })
+    }
+
+    fn list(&self) -> FaultList {
+        let mut faults: Vec<FaultStatus> = self.active().collect();
         faults.reverse();
         faults.extend(self.faults.ended().cloned());
         FaultList { faults }
+    }
+
+    fn series(&self) -> Vec<Series> {
+        let active: Vec<FaultStatus> = self.active().collect();
+        self.totals.series(active.iter())
     }
 
     fn refusals(&self) -> Refusals {
@@ -334,6 +469,44 @@ impl Worker {
     }
 }
 
+/// Logs a decision, and shows it to whoever listens.
+fn tell(
+    listeners: &broadcast::Sender<Decision>,
+    decision: observastack_loader::decisions::Decision,
+) {
+    debug!(
+        fault = decision.fault,
+        event = decision.event,
+        n = decision.n,
+        port = decision.port,
+        faulted = decision.faulted,
+        "fault {}: {} {} {}",
+        decision.fault,
+        decision.event,
+        decision.n,
+        if decision.faulted {
+            "faulted"
+        } else {
+            "left alone"
+        }
+    );
+    let observastack_loader::decisions::Decision {
+        fault,
+        event,
+        n,
+        port,
+        faulted,
+    } = decision;
+    // Nobody may be listening.
+    let _ = listeners.send(Decision {
+        fault,
+        event,
+        n,
+        port,
+        faulted,
+    });
+}
+
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -346,68 +519,4 @@ fn unix_ms() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use observastack_spec::{api::ErrorCode, fault::Fault};
-
-    use super::*;
-    use crate::api::Failure;
-
-    /// An engine on a machine where nothing can be loaded, like a kernel without BTF.
-    fn engine_without_programs() -> (Engine, thread::JoinHandle<()>) {
-        spawn(Options {
-            object: PathBuf::from("/nonexistent/observastack.bpf.o"),
-            cgroup_root: PathBuf::from("/sys/fs/cgroup"),
-            slices: vec!["observastack-sut.slice".to_owned()],
-            last_id: PathBuf::from("/nonexistent/last-fault-id"),
-        })
-        .unwrap()
-    }
-
-    fn spec() -> FaultSpec {
-        FaultSpec {
-            unit: "shop.service".to_owned(),
-            fault: Fault::PacketLoss { port: None },
-            for_ms: 1000,
-            probability: 1.0,
-            seed: 1,
-            verbose: false,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_kernel_without_the_capability_refuses_with_the_reason_and_keeps_nothing() {
-        let (engine, thread) = engine_without_programs();
-        let error = engine.inject(spec(), true).await.unwrap_err();
-        assert!(matches!(error, EngineError::NotLoaded(_)), "{error}");
-        let failure = Failure::from(error);
-        assert_eq!(failure.status, 501);
-        assert_eq!(failure.body.code, ErrorCode::Unsupported);
-        assert!(
-            failure
-                .body
-                .error
-                .contains("/nonexistent/observastack.bpf.o"),
-            "{}",
-            failure.body.error
-        );
-        assert!(
-            failure.body.error.contains("doctor"),
-            "{}",
-            failure.body.error
-        );
-        assert!(engine.list().await.unwrap().faults.is_empty());
-        assert!(engine.refusals().await.unwrap().all.is_some());
-        drop(engine);
-        thread.join().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_fault_that_does_not_exist_cannot_be_cleared() {
-        let (engine, _thread) = engine_without_programs();
-        assert!(matches!(
-            engine.clear(7).await,
-            Err(EngineError::NoSuchFault(7))
-        ));
-        assert!(engine.clear_all().await.unwrap().is_empty());
-    }
-}
+mod tests;
