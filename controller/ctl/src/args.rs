@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::verbs::{clear, completions, config, inject, man};
+use crate::verbs::{clear, completions, config, inject, man, panic};
 
 /// Break, watch and repair the ObservaStack lab.
 #[derive(Debug, Parser)]
@@ -39,12 +39,12 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Break a unit: it ends by itself after --for, or with `clear`.
-    Inject(inject::Inject),
+    Inject(Box<inject::Inject>),
     /// List faults: active ones, and the last that have ended.
     Faults,
     /// End faults now.
     Clear(clear::Clear),
+    Panic(panic::Panic),
     /// Show the lab's units, their health and versions, and active faults.
     Status,
     /// Show what this kernel can do, and which faults work on it.

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use crate::failure::Failure;
 
 /// How long a whole answer may take; a service under a fault still has its socket.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service's socket, with what to tell the user when nobody listens there.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod faults;
 pub(crate) mod inject;
 pub(crate) mod man;
+pub(crate) mod panic;
 pub(crate) mod status;
 
 use std::process::ExitCode;
@@ -38,9 +39,10 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
     } = args;
     let injector = Client::injector(&injector);
     match verb {
-        Verb::Inject(inject) => inject::run(inject, &injector, json).await,
+        Verb::Inject(inject) => inject::run(*inject, &injector, json).await,
         Verb::Faults => faults::run(&injector, json).await,
         Verb::Clear(clear) => clear::run(&clear, &injector, json).await,
+        Verb::Panic(panic) => panic::run(&panic, &injector, json).await,
         Verb::Status => status::run(&injector, &runtime_directory, json).await,
         Verb::Doctor => doctor::run(&injector, json).await,
         Verb::Config(config) => config::run(config, &runtime_directory, json).await,

@@ -36,6 +36,7 @@ fn row(fault: &FaultStatus) -> Vec<String> {
         FaultState::Active => "active",
         FaultState::Expired => "expired",
         FaultState::Cleared => "cleared",
+        FaultState::Reverted => "reverted",
     };
     let left = match fault.state {
         // Whole seconds are enough for people.
@@ -55,7 +56,11 @@ fn row(fault: &FaultStatus) -> Vec<String> {
         } else {
             parameters
         },
-        probability::display(fault.spec.probability),
+        if fault.spec.fault.uses().probability {
+            probability::display(fault.spec.probability)
+        } else {
+            "-".to_owned()
+        },
         left,
         fault.counts.matched.to_string(),
         fault.counts.injected.to_string(),
