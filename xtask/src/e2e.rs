@@ -11,7 +11,7 @@ use crate::machine::{Name, State, nspawn};
 use crate::results::Totals;
 use crate::{package, paths, playbook, up};
 
-const PROGRAM: &str = "observastack-e2e";
+pub(crate) const PROGRAM: &str = "observastack-e2e";
 const REMOTE: &str = "/root/end-to-end-tests";
 
 /// Makes the machine, runs everything, takes it down.
@@ -83,6 +83,18 @@ fn tests(
         }
         Ok(())
     });
+    check.named("playbook_refuses_a_volume_over_a_cluster_that_is_there", || {
+        // As if the kernel could: what refuses it must be the cluster alone.
+        let variables =
+            r#"{"observastack_data_volume": "loop", "preflight_device_nodes": ["/dev/null"]}"#;
+        let said = playbook::install_refused(name, state, deb, Some(variables))?;
+        let reason = "the lab has its data in /var/lib/observastack/postgresql already, and a volume would hide it";
+        if said.contains(reason) && !said.contains("missing:") {
+            Ok(())
+        } else {
+            bail!("the refusal does not say {reason:?} alone:\n{said}")
+        }
+    });
     check.named("units_pass_systemds_own_check", || {
         let units = "systemd-analyze verify --man=no /usr/lib/systemd/system/observastack*";
         let said = state
@@ -96,7 +108,8 @@ fn tests(
         }
     });
 
-    *check.totals += programs(name, state, filter)?;
+    *check.totals += programs(name, state, "nspawn", filter)?;
+    *check.totals += systemd_tests(name, state, filter)?;
 
     check.named("uninstallation_leaves_the_machine_as_it_was", || {
         playbook::uninstall(name, state)?;
@@ -139,6 +152,16 @@ fn refusals(
             unchanged(name, state, before)
         },
     );
+    check.named(
+        "playbook_refuses_a_data_volume_without_device_mapper_and_changes_nothing",
+        || {
+            refused(
+                Some("observastack_data_volume=loop"),
+                "missing: /dev/mapper/control, /dev/loop-control; needed: a kernel with dm_mod and loop",
+            )?;
+            unchanged(name, state, before)
+        },
+    );
     check.named("playbook_refuses_a_taken_port_and_changes_nothing", || {
         let listen = "systemd-run --quiet --collect --unit their-listener python3 -m http.server --bind 127.0.0.1 8101";
         let wait = "timeout 20 sh -c 'until ss -Hltn sport = :8101 | grep -q .; do sleep 0.1; done'";
@@ -161,7 +184,7 @@ fn refusals(
 }
 
 /// Fails with everything that came to the machine or went from it.
-fn unchanged(name: Name, state: &State, before: &BTreeSet<String>) -> Result<()> {
+pub(crate) fn unchanged(name: Name, state: &State, before: &BTreeSet<String>) -> Result<()> {
     let after = snapshot(name, state)?;
     let left: Vec<&String> = after.difference(before).collect();
     let lost: Vec<&String> = before.difference(&after).collect();
@@ -173,19 +196,19 @@ fn unchanged(name: Name, state: &State, before: &BTreeSet<String>) -> Result<()>
 }
 
 /// Counts what xtask itself checks, in the same words as a test program.
-struct Check<'a> {
-    totals: &'a mut Totals,
-    filter: Option<&'a str>,
+pub(crate) struct Check<'a> {
+    pub(crate) totals: &'a mut Totals,
+    pub(crate) filter: Option<&'a str>,
 }
 
 impl Check<'_> {
-    fn named(&mut self, name: &str, work: impl FnOnce() -> Result<()>) {
+    pub(crate) fn named(&mut self, name: &str, work: impl FnOnce() -> Result<()>) {
         if self.filter.is_none_or(|filter| name.contains(filter)) {
             self.always(name, work());
         }
     }
 
-    fn always(&mut self, name: &str, result: Result<()>) {
+    pub(crate) fn always(&mut self, name: &str, result: Result<()>) {
         match &result {
             Ok(()) => println!("test {name} ... ok"),
             Err(error) => println!("test {name} ... FAILED: {error:#}"),
@@ -195,12 +218,35 @@ impl Check<'_> {
 }
 
 /// The test program runs inside, as root: it looks at units, cgroups and sockets there.
-fn programs(name: Name, state: &State, filter: Option<&str>) -> Result<Totals> {
-    let program = fs::read(paths::release_dir().join(PROGRAM))
-        .context("the end-to-end tests are not built")?;
+pub(crate) fn programs(
+    name: Name,
+    state: &State,
+    lane: &str,
+    filter: Option<&str>,
+) -> Result<Totals> {
+    let program = paths::release_dir().join(PROGRAM);
+    inside(name, state, &program, &format!("--lane {lane}"), filter)
+}
+
+/// The injector's own tests of what systemd changes need a machine where it is pid 1.
+fn systemd_tests(name: Name, state: &State, filter: Option<&str>) -> Result<Totals> {
+    let program = package::build_test("observastack-injector", "systemd")?;
+    inside(name, state, &program, "", filter)
+}
+
+/// Runs a test program inside, as root.
+fn inside(
+    name: Name,
+    state: &State,
+    program: &Path,
+    arguments: &str,
+    filter: Option<&str>,
+) -> Result<Totals> {
+    let label = program.file_name().unwrap_or_default().to_string_lossy();
+    let content = fs::read(program).with_context(|| format!("{label} is not built"))?;
     state
         .ssh(name, &format!("cat > {REMOTE} && chmod 755 {REMOTE}"))
-        .input(program)
+        .input(content)
         .limit_s(60)
         .output()?;
     let filter = filter
@@ -209,8 +255,11 @@ fn programs(name: Name, state: &State, filter: Option<&str>) -> Result<Totals> {
     let mut totals = Totals::default();
     let mut has_result = false;
     let ended = state
-        .ssh(name, &format!("{REMOTE} --test-threads 1{filter} 2>&1"))
-        .limit_s(1500)
+        .ssh(
+            name,
+            &format!("{REMOTE} {arguments} --test-threads 1{filter} 2>&1"),
+        )
+        .limit_s(1800)
         .stream(|line| {
             println!("{line}");
             has_result |= line.contains("test result: ");
@@ -218,12 +267,12 @@ fn programs(name: Name, state: &State, filter: Option<&str>) -> Result<Totals> {
         });
     match ended {
         Err(error) => {
-            println!("test {PROGRAM} ... FAILED: {error:#}");
+            println!("test {label} ... FAILED: {error:#}");
             totals.failed += 1;
         }
         Ok(ended) if !has_result || (!ended.status.success() && totals.failed == 0) => {
             println!(
-                "test {PROGRAM} ... FAILED: it ended without a result ({})",
+                "test {label} ... FAILED: it ended without a result ({})",
                 ended.status
             );
             totals.failed += 1;
@@ -236,7 +285,7 @@ fn programs(name: Name, state: &State, filter: Option<&str>) -> Result<Totals> {
 
 /// The machine as its owner knows it, one fact a line: packages, users, configuration, units, and a database that never stopped. What others
 /// remember of us and let go of by themselves is left out: the journal, and man's cache of pages that somebody has read.
-fn snapshot(name: Name, state: &State) -> Result<BTreeSet<String>> {
+pub(crate) fn snapshot(name: Name, state: &State) -> Result<BTreeSet<String>> {
     let script = r#"
         dpkg-query -W -f 'package ${Package} ${db:Status-Status}\n' | grep -v ' config-files$' ; dpkg-query -W -f 'package ${Package} ${db:Status-Status}\n' | grep ' config-files$'
         apt-mark showmanual | sed 's/^/asked for /'
@@ -247,13 +296,15 @@ fn snapshot(name: Name, state: &State) -> Result<BTreeSet<String>> {
         find /run /sys/fs/cgroup /tmp /var/tmp -iname '*observastack*' 2>/dev/null | sed 's/^/named after us /'
         systemctl list-units --all --plain --no-legend 'observastack*' 'postgresql@*' | awk '{print "unit", $1, $2, $3}'
         ss -Hltn | awk '{print "listens on", $4}'
-        runuser -u postgres -- psql -qAt -c 'select pg_postmaster_start_time(), answer from theirs' | sed 's/^/their database /'
+        losetup --noheadings --list --output NAME,BACK-FILE | sed 's/^/loop device /'; ls /dev/mapper 2>/dev/null | sed 's/^/mapped device /'
+        findmnt --noheadings --list --output TARGET --types ext4 | sed 's/^/mounted /'
+        [ ! -d /etc/postgresql/17/main ] || runuser -u postgres -- psql -qAt -c 'select pg_postmaster_start_time(), answer from theirs' | sed 's/^/their database /'
     "#;
     let facts = state.ssh(name, script).limit_s(120).output()?;
     Ok(facts.lines().map(str::to_owned).collect())
 }
 
-fn show_logs(name: Name, state: &State) {
+pub(crate) fn show_logs(name: Name, state: &State) {
     println!("---- the machine's journal and the kernel's log");
     let command = "systemctl --no-pager --failed; journalctl --no-pager --lines 300 --unit 'observastack*'; dmesg --since @$(stat -c %Y /proc/1) | tail -n 50";
     match state.ssh(name, command).limit_s(60).status() {

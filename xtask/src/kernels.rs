@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::debian::{self, Rootfs};
 use crate::run::Run;
-use crate::{lock, paths};
+use crate::{guest_tools, lock, paths};
 
 /// A kernel series that the lab supports and is tested on.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -119,18 +119,14 @@ fn download(series: Series, tools: &Rootfs, into: &Path) -> Result<()> {
         .map(drop)
 }
 
-/// The image for QEMU and the tools around it.
+/// The image for QEMU and the tools around it, those for the guests included.
 pub(crate) fn tools() -> Result<Rootfs> {
+    let own = ["qemu-system-x86", "busybox-static", "kmod", "xz-utils"];
+    let packages: Vec<&'static str> = own.into_iter().chain(guest_tools::PACKAGES).collect();
     debian::image(&debian::Recipe {
         name: "qemu",
         what: "QEMU",
-        packages: &[
-            "qemu-system-x86",
-            "busybox-static",
-            "kmod",
-            "xz-utils",
-            "e2fsprogs",
-        ],
+        packages: &packages,
         before: "",
         after: "",
     })

@@ -8,6 +8,7 @@ mod build_ebpf;
 mod debian;
 mod e2e;
 mod fingerprint;
+mod guest_tools;
 mod initramfs;
 mod kernels;
 mod lint;
@@ -27,6 +28,7 @@ mod toolchain;
 mod unit;
 mod up;
 mod vm;
+mod vm_lane;
 
 use std::process::ExitCode;
 

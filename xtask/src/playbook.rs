@@ -82,8 +82,21 @@ fn python() -> Result<String> {
 
 /// Installs or updates the lab on the machine.
 pub(crate) fn install(name: Name, state: &State, deb: &Path, label: &str) -> Result<Recap> {
+    install_with(name, state, deb, &[], label)
+}
+
+/// The same with variables of the playbook's, each `NAME=VALUE`.
+pub(crate) fn install_with(
+    name: Name,
+    state: &State,
+    deb: &Path,
+    variables: &[&str],
+    label: &str,
+) -> Result<Recap> {
     let deb = format!("observastack_deb={}", deb.display());
-    run(name, state, "install.yml", &["-e", &deb], label)
+    let mut args = vec!["-e", &deb];
+    args.extend(variables.iter().flat_map(|variable| ["-e", variable]));
+    run(name, state, "install.yml", &args, label)
 }
 
 /// Tries to install with one more variable (`NAME=VALUE`) on a machine that has to be refused; gives back what the playbook said.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::results::Totals;
-use crate::{e2e, lint, unit, vm};
+use crate::{e2e, lint, unit, vm, vm_lane};
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -19,6 +19,8 @@ pub(crate) enum Lane {
     Kernel,
     /// The installed lab in a systemd-nspawn machine of its own
     E2e,
+    /// The installed lab in a QEMU machine with Debian's stock kernel, its database on a data volume
+    Vm,
 }
 
 /// What to run.
@@ -27,7 +29,7 @@ pub(crate) struct Args {
     /// Only this lane; may be given several times
     #[arg(long, value_enum)]
     lane: Vec<Lane>,
-    /// Leave the machine of the end-to-end tests running afterwards (cargo xtask down removes it)
+    /// Leave the machines of the end-to-end and VM tests running afterwards (cargo xtask down removes it)
     #[arg(long)]
     keep: bool,
     /// Only tests whose name contains this; the lint lane is left out then
@@ -36,7 +38,7 @@ pub(crate) struct Args {
 
 /// Runs the lanes, a failed one does not stop the next, and prints the totals as the last line.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let all = [Lane::Lint, Lane::Unit, Lane::Kernel, Lane::E2e];
+    let all = [Lane::Lint, Lane::Unit, Lane::Kernel, Lane::E2e, Lane::Vm];
     let wanted = all.into_iter().filter(|lane| {
         let asked_for = args.lane.contains(lane);
         asked_for || (args.lane.is_empty() && !(args.filter.is_some() && *lane == Lane::Lint))
@@ -50,6 +52,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             Lane::Unit => ("unit", &|| unit::run(filter)),
             Lane::Kernel => ("kernel", &|| vm::run(&vm::Args::all(args.filter.clone()))),
             Lane::E2e => ("e2e", &|| e2e::run(filter, args.keep)),
+            Lane::Vm => ("vm", &|| vm_lane::run(filter, args.keep)),
         };
         println!("==> lane {name}");
         let started = Instant::now();

@@ -95,6 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 cpus: args.cpus,
                 memory_mib: args.memory,
             },
+            |_| Ok(()),
         ),
         (None, _) => nspawn::start(name),
     })?;

@@ -1,7 +1,9 @@
-//! `cargo xtask vm`: the kernel tests, on Debian's stock kernels, in a guest that is nothing but a kernel, busybox and the test program.
+//! `cargo xtask vm`: the kernel tests, on Debian's stock kernels, in a guest that is nothing but a kernel, busybox, the test program and
+//! tools that it believes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -9,9 +11,9 @@ use anyhow::{Context, Result, bail};
 use crate::debian::Rootfs;
 use crate::initramfs::Initramfs;
 use crate::kernels::{self, Series};
-use crate::qemu::{self, Guest};
+use crate::qemu::{self, Accelerator, Guest};
 use crate::results::Totals;
-use crate::{build_ebpf, package, paths};
+use crate::{build_ebpf, guest_tools, package, paths};
 
 const PACKAGE: &str = "observastack-vm-tests";
 
@@ -22,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "all", value_parser = ["6.12", "6.1", "all"])]
     kernel: String,
     /// Stop a guest after this many seconds
-    #[arg(long, default_value_t = 900)]
+    #[arg(long, default_value_t = 2000)]
     limit: u64,
     /// Only tests whose name contains this
     filter: Option<String>,
@@ -33,7 +35,7 @@ impl Args {
     pub(crate) fn all(filter: Option<String>) -> Self {
         Self {
             kernel: "all".into(),
-            limit: 900,
+            limit: 2000,
             filter,
         }
     }
@@ -44,67 +46,104 @@ pub(crate) fn run(args: &Args) -> Result<Totals> {
     let object = build_ebpf::build()?;
     package::build_programs([PACKAGE], "build the kernel tests")?;
     let tools = kernels::tools()?;
-    let mut totals = Totals::default();
+    let mut guests = Vec::new();
     for series in Series::ALL
         .into_iter()
         .filter(|series| args.kernel == "all" || args.kernel == series.name())
     {
-        totals += boot(series, &tools, &object, args)?;
+        let kernel = kernels::get(series, &tools)?;
+        let initramfs = pack(series, &kernel, &tools, &object, args.filter.as_deref())?;
+        let accelerator = qemu::accelerator(&tools, &kernel)?;
+        guests.push(Prepared {
+            series,
+            kernel,
+            initramfs,
+            accelerator,
+        });
     }
-    Ok(totals)
+    // Together: an emulated guest keeps little more than one processor busy, and waits a lot.
+    thread::scope(|scope| {
+        let booted: Vec<_> = guests
+            .iter()
+            .map(|guest| scope.spawn(|| guest.boot(&tools, args)))
+            .collect();
+        let mut totals = Totals::default();
+        for (guest, booted) in guests.iter().zip(booted) {
+            match booted.join() {
+                Ok(of_guest) => totals += of_guest,
+                Err(_) => bail!("kernel {}: its thread panicked", guest.series.name()),
+            }
+        }
+        Ok(totals)
+    })
 }
 
-fn boot(series: Series, tools: &Rootfs, object: &Path, args: &Args) -> Result<Totals> {
-    let started = Instant::now();
-    let kernel = kernels::get(series, tools)?;
-    let initramfs = pack(series, &kernel, tools, object, args.filter.as_deref())?;
-    let accelerator = qemu::accelerator(tools, &kernel)?;
-    eprintln!("==> kernel {} under {}", series.name(), accelerator.name());
-    // Only emergencies on the console, so that the tests' lines stay whole: a panic is one. The rest is in the log that a failure prints.
-    let guest = Guest {
-        tools,
-        kernel: &kernel,
-        initramfs: &initramfs,
-        append: "loglevel=1",
-        accelerator,
-        cpus: 2,
-        memory_mib: 1024,
-        limit_s: args.limit,
-    };
+/// A guest that can be booted.
+struct Prepared {
+    series: Series,
+    kernel: kernels::Kernel,
+    initramfs: PathBuf,
+    accelerator: Accelerator,
+}
 
-    let mut totals = Totals::default();
-    let mut verdict = None;
-    let mut panicked = false;
-    let ended = guest.boot(|line| {
-        let line = &plain(line);
-        println!("[{}] {line}", series.name());
-        totals.read(line);
-        panicked |= line.contains("Kernel panic");
-        if let Some(word) = line.trim().strip_prefix("init: ") {
-            verdict = Some(word == "success");
+impl Prepared {
+    fn boot(&self, tools: &Rootfs, args: &Args) -> Totals {
+        let started = Instant::now();
+        let Self {
+            series,
+            kernel,
+            initramfs,
+            accelerator,
+        } = self;
+        eprintln!("==> kernel {} under {}", series.name(), accelerator.name());
+        // Only emergencies on the console, so that the tests' lines stay whole: a panic is one. The rest is in the log that a failure prints.
+        let guest = Guest {
+            tools,
+            kernel,
+            initramfs,
+            append: "loglevel=1",
+            accelerator: *accelerator,
+            cpus: 2,
+            memory_mib: 1024,
+            limit_s: args.limit,
+        };
+
+        let mut totals = Totals::default();
+        let mut verdict = None;
+        let mut panicked = false;
+        let ended = guest.boot(|line| {
+            let line = &plain(line);
+            println!("[{}] {line}", series.name());
+            totals.read(line);
+            panicked |= line.contains("Kernel panic");
+            if let Some(word) = line.trim().strip_prefix("init: ") {
+                verdict = Some(word == "success");
+            }
+        });
+        if let Err(error) = &ended {
+            println!("[{}] {error:#}", series.name());
         }
-    });
-    if let Err(error) = &ended {
-        println!("[{}] {error:#}", series.name());
+        // A guest that died on the way has said nothing about the tests that it did not reach.
+        let reason = match verdict {
+            _ if panicked => Some("the kernel panicked"),
+            None => Some("the guest ended without a verdict"),
+            Some(false) if totals.failed == 0 => {
+                Some("the guest reports a failure outside the tests")
+            }
+            Some(true) if totals.is_empty() && args.filter.is_none() => Some("no test ran"),
+            Some(_) => None,
+        };
+        if let Some(reason) = reason {
+            println!("test kernel {} ... FAILED: {reason}", series.name());
+            totals.failed += 1;
+        }
+        eprintln!(
+            "    kernel {}: {totals} in {:.0} s",
+            series.name(),
+            started.elapsed().as_secs_f64()
+        );
+        totals
     }
-    // A guest that died on the way has said nothing about the tests that it did not reach.
-    let reason = match verdict {
-        _ if panicked => Some("the kernel panicked"),
-        None => Some("the guest ended without a verdict"),
-        Some(false) if totals.failed == 0 => Some("the guest reports a failure outside the tests"),
-        Some(true) if totals.is_empty() && args.filter.is_none() => Some("no test ran"),
-        Some(_) => None,
-    };
-    if let Some(reason) = reason {
-        println!("test kernel {} ... FAILED: {reason}", series.name());
-        totals.failed += 1;
-    }
-    eprintln!(
-        "    kernel {}: {totals} in {:.0} s",
-        series.name(),
-        started.elapsed().as_secs_f64()
-    );
-    Ok(totals)
 }
 
 /// The guest's whole file system.
@@ -127,6 +166,7 @@ fn pack(
         &format!("/bin/{PACKAGE}"),
     )?;
     archive.copy(object, "/observastack.bpf.o", false)?;
+    guest_tools::pack(tools, &mut archive)?;
 
     let list = sources.join("modules.txt");
     let list =

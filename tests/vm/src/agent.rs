@@ -1,5 +1,8 @@
 //! A client process inside a unit, from the test's side.
 
+mod calls;
+mod streams;
+
 use std::{
     fmt,
     io::{BufRead, BufReader, Write},
@@ -7,13 +10,14 @@ use std::{
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     str::FromStr,
-    sync::mpsc::{self, Receiver},
+    sync::mpsc,
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use self::{calls::Calls, streams::Receiver};
 use crate::client;
 
 /// The program that runs, also when a build has put another at its path meanwhile.
@@ -67,7 +71,7 @@ pub(crate) struct UntilOk {
 pub(crate) struct Agent {
     child: Child,
     requests: ChildStdin,
-    answers: Receiver<String>,
+    answers: mpsc::Receiver<String>,
     deadline: Duration,
 }
 

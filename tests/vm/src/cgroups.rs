@@ -15,6 +15,20 @@ pub(crate) fn make(path: &Path) -> Result<()> {
     fs::create_dir(path).with_context(|| format!("cannot make the cgroup {}", path.display()))
 }
 
+/// Gives what is below a slice the controllers that the slice has, as systemd does; none on a hierarchy without controllers.
+pub(crate) fn pass_controllers_on(slice: &Path) -> Result<()> {
+    let context = || format!("cannot pass on the controllers of {}", slice.display());
+    let controllers = fs::read_to_string(slice.join("cgroup.controllers")).with_context(context)?;
+    let wanted: Vec<String> = controllers
+        .split_whitespace()
+        .map(|name| format!("+{name}"))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    fs::write(slice.join("cgroup.subtree_control"), wanted.join(" ")).with_context(context)
+}
+
 /// Removes a cgroup and those below it. Waits for processes that are just ending.
 pub(crate) fn remove(path: &Path, deadline: Duration) -> Result<()> {
     for child in children(path)? {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use observastack_loader::capability::{Answer, names};
+use observastack_loader::{
+    FaultKind,
+    capability::{Answer, names, needs},
+};
 
 /// A kernel that the tests know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -22,7 +25,7 @@ impl Kernel {
     ///
     /// An answer that changes in either direction is a finding: a fault that silently stops being possible, or one
     /// that could be used here and isn't.
-    pub(crate) fn capabilities(self) -> [(&'static str, Answer); 10] {
+    pub(crate) fn capabilities(self) -> [(&'static str, Answer); 12] {
         let stock = match self {
             Self::V6_12 | Self::V6_1 => Answer::Yes,
             Self::Native => Answer::No,
@@ -33,12 +36,29 @@ impl Kernel {
             (names::CGROUP_V2, Answer::Yes),
             (names::CGROUP_SKB, Answer::Yes),
             (names::CGROUP_SOCK_ADDR, Answer::Yes),
+            (names::SCHED_CLS, Answer::Yes),
+            (names::FQ, stock),
             (names::RAW_TRACEPOINT, Answer::Yes),
             (names::RING_BUFFER, Answer::Yes),
             (names::BPF_LSM, stock),
             (names::TRACING, stock),
             (names::KPROBE, stock),
         ]
+    }
+
+    /// Whether a fault is expected to work here.
+    pub(crate) fn can(self, kind: FaultKind) -> bool {
+        let capabilities = self.capabilities();
+        needs(kind).into_iter().all(|need| {
+            capabilities
+                .iter()
+                .any(|(name, answer)| *name == need && *answer == Answer::Yes)
+        })
+    }
+
+    /// Whether the programs of a fault load here; some need more than that to act.
+    pub(crate) fn takes_programs_of(self, kind: FaultKind) -> bool {
+        kind != FaultKind::SyscallError || self.can(kind)
     }
 
     /// How long to wait for something that must happen. Only a failing test takes this long.

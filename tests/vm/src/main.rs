@@ -14,7 +14,10 @@
 //! | [`expect`] | what each kernel must be able to do, and how long things may take there |
 //! | [`scene`] | a test's slice, units and loader, and the check that nothing of them is left |
 //! | [`agent`], [`client`] | a client process inside a unit, from the test's side and from its own |
-//! | [`rules`], [`traffic`], [`wait`] | rules with their predicted fates, packets from outside, waiting |
+//! | [`holder`] | a process that holds faults until it is killed |
+//! | [`rules`], [`traffic`], [`streams`], [`wait`] | rules with their predicted fates, packets from outside, TCP streams, waiting |
+//! | [`qdisc`] | the queueing disciplines that some faults need |
+//! | [`tool`] | tools that we did not write, and disks for them |
 //! | [`cases`] | the tests, one file per story |
 #![forbid(unsafe_code)]
 
@@ -24,8 +27,11 @@ mod cgroups;
 mod client;
 mod expect;
 mod holder;
+mod qdisc;
 mod rules;
 mod scene;
+mod streams;
+mod tool;
 mod traffic;
 mod wait;
 
@@ -58,9 +64,8 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [client::VERB, cgroup] => return client::run(cgroup),
-        [holder::VERB, object, cgroup_root, slice, unit] => {
-            return holder::run(object, cgroup_root, slice, unit);
-        }
+        [client::NOTHING] => return ExitCode::SUCCESS,
+        [holder::VERB, arguments @ ..] => return holder::run(arguments),
         _ => {}
     }
     let mut options = Options::parse();

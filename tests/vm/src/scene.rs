@@ -7,13 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use observastack_loader::{Armed, Loader, Rule, abi::counts::RuleCounts};
+use observastack_loader::{Armed, Loader, Place, Rule, abi::counts::RuleCounts, has_tcx};
 use rustix::process::{WaitOptions, wait};
 
 use crate::{
     agent::Agent,
     cgroups,
     expect::Kernel,
+    qdisc::Qdisc,
     rules::{LONG, after},
 };
 
@@ -44,6 +45,9 @@ pub(crate) struct Scene {
     slice_name: String,
     /// Slices that were made for this scene, outermost first.
     made: Vec<PathBuf>,
+    /// Queueing disciplines that were made for this scene.
+    clsact: Option<Qdisc>,
+    fq: Option<Qdisc>,
 }
 
 impl Scene {
@@ -57,6 +61,7 @@ impl Scene {
             if !path.exists() {
                 cgroups::make(path)?;
                 made.push(path.clone());
+                cgroups::pass_controllers_on(path)?;
             }
         }
         let loaded = load(&lab.object, &lab.cgroup_root, &slice_name);
@@ -74,6 +79,8 @@ impl Scene {
             slice,
             slice_name,
             made,
+            clsact: None,
+            fq: None,
         })
     }
 
@@ -114,8 +121,31 @@ impl Scene {
         self.client(&self.make_unit(name)?)
     }
 
-    /// Arms a rule, which must work.
+    /// Makes what programs at the interface need, where the kernel has no tcx.
+    pub(crate) fn prepare_interface(&mut self) -> Result<()> {
+        if self.clsact.is_none() && !has_tcx() {
+            self.clsact = Some(Qdisc::clsact()?);
+        }
+        Ok(())
+    }
+
+    /// Gives the interface the queue that lets packets wait.
+    pub(crate) fn prepare_fq(&mut self) -> Result<()> {
+        if self.fq.is_none() {
+            self.fq = Some(Qdisc::fq()?);
+        }
+        Ok(())
+    }
+
+    /// Arms a rule, which must work, where the interface has what its programs need.
     pub(crate) fn arm(&mut self, unit: &str, rule: Rule) -> Result<Armed> {
+        if rule
+            .programs()
+            .iter()
+            .any(|program| program.place == Place::InterfaceEgress)
+        {
+            self.prepare_interface()?;
+        }
         let fault = rule.kind().name();
         self.loader
             .arm(unit, &rule)
@@ -136,6 +166,7 @@ impl Scene {
     fn strike(self) -> Result<()> {
         let deadline = self.deadline();
         drop(self.loader);
+        drop((self.clsact, self.fq));
         for path in self.made.iter().rev() {
             if *path == self.slice {
                 cgroups::remove(path, deadline)?;
@@ -160,7 +191,11 @@ pub(crate) fn figure(text: &str) {
 
 /// Loads the object for one slice.
 pub(crate) fn load(object: &Path, cgroup_root: &Path, slice: &str) -> Result<Loader> {
-    Ok(Loader::load(object, cgroup_root, &[slice.to_owned()])?)
+    Ok(Loader::load_lazily(
+        object,
+        cgroup_root,
+        &[slice.to_owned()],
+    )?)
 }
 
 /// Nothing is pinned, so what this process and its children hold is all that there can be.

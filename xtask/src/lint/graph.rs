@@ -45,7 +45,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "observastack-injector",
         ],
     ),
-    ("observastack-bench", &["observastack-spec"]),
+    (
+        "observastack-bench",
+        &["observastack-spec", "observastack-loader"],
+    ),
     ("observastack-e2e", &["observastack-spec"]),
 ];
 

@@ -57,12 +57,18 @@ pub(crate) fn nspawn() -> Result<Rootfs> {
     })
 }
 
-/// The same with a kernel, for QEMU.
+/// The same with a kernel, for QEMU, and with what a data volume is made with.
 pub(crate) fn vm() -> Result<Rootfs> {
     let packages: Vec<&'static str> = PACKAGES
         .iter()
         .copied()
-        .chain(["linux-image-cloud-amd64", "initramfs-tools", "zstd"])
+        .chain([
+            "linux-image-cloud-amd64",
+            "initramfs-tools",
+            "zstd",
+            "dmsetup",
+            "e2fsprogs",
+        ])
         .collect();
     debian::image(&Recipe {
         name: "machine-vm",

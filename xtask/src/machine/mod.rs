@@ -23,17 +23,20 @@ pub(crate) enum Name {
     Lab,
     /// The one that the end-to-end tests make and take down again.
     Test,
+    /// The virtual one that the VM lane makes and takes down again.
+    VmTest,
 }
 
 impl Name {
     /// Every machine that xtask knows.
-    pub(crate) const ALL: [Self; 2] = [Self::Lab, Self::Test];
+    pub(crate) const ALL: [Self; 3] = [Self::Lab, Self::Test, Self::VmTest];
 
     /// For paths and people.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Lab => "lab",
             Self::Test => "test",
+            Self::VmTest => "vmtest",
         }
     }
 

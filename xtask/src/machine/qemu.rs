@@ -29,8 +29,13 @@ fn console_log(name: Name) -> PathBuf {
     paths::logs().join(format!("machine-{}.log", name.text()))
 }
 
-/// Makes the disk where there is none, boots, and waits for ssh.
-pub(crate) fn start(name: Name, size: Size) -> Result<State> {
+/// Makes the disk where there is none, boots, and waits for ssh. `prepare_root` is the last to change the root file system before it becomes a disk,
+/// at the host's speed.
+pub(crate) fn start(
+    name: Name,
+    size: Size,
+    prepare_root: impl FnOnce(&Rootfs) -> Result<()>,
+) -> Result<State> {
     if let Some(state) = State::load(name)?
         && is_running(name)
     {
@@ -61,7 +66,7 @@ pub(crate) fn start(name: Name, size: Size) -> Result<State> {
     };
     let dir = name.root_dir();
     if !dir.join("disk.img").exists() {
-        make_disk(name, &tools, &dir)?;
+        make_disk(name, &tools, &dir, prepare_root)?;
     }
     // The host key stays, the port may have changed.
     let known = name.state_dir().join("known_hosts");
@@ -101,7 +106,12 @@ pub(crate) fn start(name: Name, size: Size) -> Result<State> {
     Ok(state)
 }
 
-fn make_disk(name: Name, tools: &Rootfs, dir: &Path) -> Result<()> {
+fn make_disk(
+    name: Name,
+    tools: &Rootfs,
+    dir: &Path,
+    prepare_root: impl FnOnce(&Rootfs) -> Result<()>,
+) -> Result<()> {
     let base = image::vm()?;
     let root = Rootfs {
         path: dir.join("root"),
@@ -114,6 +124,7 @@ fn make_disk(name: Name, tools: &Rootfs, dir: &Path) -> Result<()> {
         "644",
         "/dev/vda / ext4 errors=remount-ro 0 1\n",
     )?;
+    prepare_root(&root)?;
     let script = "set -e; cp /machine/root/vmlinuz /machine/vmlinuz; cp /machine/root/initrd.img /machine/initrd; \
                   mke2fs -q -F -t ext4 -d /machine/root /machine/disk.new 8G; mv /machine/disk.new /machine/disk.img; rm -rf /machine/root";
     tools

@@ -116,6 +116,21 @@ pub(crate) fn build_programs<'a>(
         .map(drop)
 }
 
+/// Builds one integration test of a crate; where it is.
+pub(crate) fn build_test(package: &str, test: &str) -> Result<PathBuf> {
+    let messages = Run::new("cargo")
+        .args(["test", "--release", "--package", package, "--test", test])
+        .args(["--no-run", "--message-format", "json"])
+        .limit_s(3600)
+        .output()?;
+    let built = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == test)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    built.with_context(|| format!("cargo has built no test `{test}` of {package}"))
+}
+
 /// The files of the package as they will be on a machine, without DEBIAN.
 pub(crate) fn tree() -> Result<PathBuf> {
     build()?;

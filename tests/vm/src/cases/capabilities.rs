@@ -1,21 +1,32 @@
 //! What the kernel says that it can do, and that it does it.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
 use observastack_loader::{
-    FaultKind,
+    ArmError, FaultKind, Rule,
+    abi::{
+        jitter,
+        packet::{DIRECTION_IN, DIRECTION_OUT},
+        syscall_error::SyscallErrorRule,
+    },
     capability::{Answer, needs, probe},
 };
 
 use super::Case;
 use crate::{
     rules::{Plan, errno},
-    scene::Scene,
+    scene::{Scene, figure},
 };
 
 pub(super) const CASES: &[Case] = &[
     ("are_what_this_kernel_is_known_for", expected),
     ("of_every_fault_are_there", faults_have_what_they_need),
     ("every_program_is_taken_and_attached", programs_load),
+    (
+        "that_are_missing_are_named_when_a_fault_is_refused",
+        refused,
+    ),
 ];
 
 /// A kernel that can do less than expected fails, and one that can do more as well.
@@ -50,15 +61,16 @@ fn expected(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Both faults work on every supported kernel, so everything that they say they need must be there.
+/// What a fault says that it needs must be there, where the kernel is known for it.
 fn faults_have_what_they_need(scene: &mut Scene) -> Result<()> {
     let probed = probe(&scene.lab.cgroup_root);
-    for kind in FaultKind::ALL {
+    let kernel = scene.lab.kernel;
+    for kind in FaultKind::ALL.into_iter().filter(|kind| kernel.can(*kind)) {
         for need in needs(kind) {
             ensure!(
                 probed
                     .iter()
-                    .any(|capability| capability.name == *need && capability.answer == Answer::Yes),
+                    .any(|capability| capability.name == need && capability.answer == Answer::Yes),
                 "{} needs {need}: {probed:?}",
                 kind.name()
             );
@@ -67,32 +79,84 @@ fn faults_have_what_they_need(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// A rule of every fault that attaches all of its programs.
+fn rules() -> Vec<Rule> {
+    let both = Plan::of(0.0, 1).direction(DIRECTION_IN | DIRECTION_OUT);
+    let calls = SyscallErrorRule {
+        calls: 0xffff,
+        ..SyscallErrorRule::default()
+    };
+    vec![
+        both.loss(),
+        both.mtu(1400),
+        both.latency(Duration::from_millis(1), Duration::ZERO, jitter::UNIFORM),
+        both.bandwidth(1_000_000_000),
+        both.outward().window(0),
+        both.error(errno::ECONNREFUSED),
+        both.bind_error(errno::EACCES),
+        both.syscall(errno::EACCES, calls),
+        both.signal(u32::MAX, 0),
+    ]
+}
+
+/// Attached by the first rule of a fault, and detached when the last one has gone.
 fn programs_load(scene: &mut Scene) -> Result<()> {
-    for kind in FaultKind::ALL {
+    /// The kernel gives up at a million; a program that comes near may be refused by the next kernel.
+    const MOST: u32 = 300_000;
+    scene.loader.verify_all();
+    for (program, instructions) in scene.loader.verified_instructions() {
+        figure(&format!("{program}: {instructions} instructions verified"));
+        ensure!(
+            instructions <= MOST,
+            "{program} takes {instructions} instructions to verify, of {MOST}"
+        );
+    }
+    for rule in rules() {
+        let kind = rule.kind();
+        if !scene.lab.kernel.takes_programs_of(kind) {
+            continue;
+        }
         let refusal = scene.loader.refusal(kind);
         ensure!(
             refusal.is_none(),
             "the kernel refuses {}: {refusal:?}",
             kind.name()
         );
-    }
-    // Attached by the first rule of a kind, and detached when the last one has gone.
-    let mut armed = Vec::new();
-    for rule in [
-        Plan::always().loss(),
-        Plan::always().error(errno::ECONNREFUSED),
-    ] {
-        ensure!(scene.loader.detach_idle().is_empty(), "nothing was idle");
-        armed.push(scene.arm("attached.service", rule)?);
-    }
-    for armed in armed {
+        ensure!(scene.loader.detach_idle().is_empty(), "something was idle");
+        let armed = scene.arm("attached.service", rule)?;
+        ensure!(scene.loader.detach_idle().is_empty(), "a rule is idle");
         scene.disarm(armed)?;
+        let mut detached = scene.loader.detach_idle();
+        let mut programs: Vec<_> = kind.programs().iter().map(|program| program.name).collect();
+        detached.sort_unstable();
+        programs.sort_unstable();
+        ensure!(
+            detached == programs,
+            "{}: only {detached:?} had been attached",
+            kind.name()
+        );
     }
-    let mut detached = scene.loader.detach_idle();
-    detached.sort();
-    ensure!(
-        detached == FaultKind::ALL,
-        "only {detached:?} had been attached"
-    );
+    Ok(())
+}
+
+/// What this kernel is known to refuse is refused in words that say so, and nothing is left of it.
+fn refused(scene: &mut Scene) -> Result<()> {
+    for rule in rules() {
+        let kind = rule.kind();
+        if scene.lab.kernel.takes_programs_of(kind) {
+            continue;
+        }
+        match scene.loader.arm("refused.service", &rule) {
+            Err(ArmError::Unsupported { fault, reason }) => ensure!(
+                fault == kind && !reason.is_empty(),
+                "{fault:?} instead of {kind:?}, or no reason"
+            ),
+            other => bail!("{}: {other:?}", kind.name()),
+        }
+        ensure!(
+            scene.loader.detach_idle().is_empty(),
+            "something was attached"
+        );
+    }
     Ok(())
 }

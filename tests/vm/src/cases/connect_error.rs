@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
+use observastack_loader::abi::packet::{Address, TCP, UDP};
 
 use super::Case;
 use crate::{
@@ -26,6 +27,8 @@ pub(super) const CASES: &[Case] = &[
         predicted_udp,
     ),
     ("with_a_port_leaves_other_ports_alone", port),
+    ("with_a_protocol_leaves_others_alone", protocol),
+    ("with_a_peer_leaves_others_alone", peer),
     ("of_two_rules_takes_the_first_that_faults", two_rules),
     (
         "leaves_bystanders_and_accepted_connections_alone",
@@ -162,6 +165,91 @@ fn port(scene: &mut Scene) -> Result<()> {
         "the other port was counted: {counts:?}"
     );
     Ok(())
+}
+
+fn protocol(scene: &mut Scene) -> Result<()> {
+    let (tcp, udp) = (Acceptor::start(LOCALHOST)?, outside(LOCALHOST)?);
+    let servers = [
+        (Protocol::Tcp, tcp.address),
+        (Protocol::Udp, udp.local_addr()?),
+    ];
+    for (number, of) in [(TCP, Protocol::Tcp), (UDP, Protocol::Udp)] {
+        let plan = Plan::always().protocol(number);
+        let calls = servers.map(|(protocol, at)| (protocol, at, protocol == of));
+        fails_where(scene, plan, &calls)?;
+    }
+    Ok(())
+}
+
+fn peer(scene: &mut Scene) -> Result<()> {
+    let server = Acceptor::start(Ipv6Addr::UNSPECIFIED)?;
+    let port = server.address.port();
+    let at = |ip: IpAddr| (Protocol::Tcp, SocketAddr::new(ip, port));
+    let near = Ipv4Addr::LOCALHOST;
+    let far = Ipv4Addr::new(127, 0, 0, 2);
+    let servers = [
+        at(near.into()),
+        at(far.into()),
+        at(far.to_ipv6_mapped().into()),
+        at(Ipv6Addr::LOCALHOST.into()),
+    ];
+    let mask = |bits: u32| Address::v6((u128::MAX << (128 - bits)).to_be_bytes());
+    let v6 = |ip: Ipv6Addr| Address::v6(ip.octets());
+    for (peer, mask, fail) in [
+        (
+            Address::v4(far.to_bits()),
+            mask(128),
+            [false, true, true, false],
+        ),
+        // 127.0.0.0/31: .0 and .1.
+        (
+            Address::v4(near.to_bits() - 1),
+            mask(127),
+            [true, false, false, false],
+        ),
+        (
+            Address::v4(near.to_bits()),
+            mask(104),
+            [true, true, true, false],
+        ),
+        (
+            v6(Ipv6Addr::LOCALHOST),
+            mask(128),
+            [false, false, false, true],
+        ),
+    ] {
+        let calls = std::array::from_fn::<_, 4, _>(|n| (servers[n].0, servers[n].1, fail[n]));
+        fails_where(scene, Plan::always().peer(peer, mask), &calls)?;
+    }
+    Ok(())
+}
+
+/// Which of some connects fail, and that the kernel counts those and no others.
+fn fails_where(
+    scene: &mut Scene,
+    plan: Plan,
+    calls: &[(Protocol, SocketAddr, bool)],
+) -> Result<()> {
+    let path = scene.make_unit("target.service")?;
+    let mut client = scene.client(&path)?;
+    let armed = scene.arm("target.service", plan.error(errno::EACCES))?;
+    for (protocol, address, fails) in calls {
+        let seen = client.connect(*protocol, *address, TIMES)?;
+        let expected = if *fails { errno::EACCES } else { errno::OK };
+        ensure!(
+            all(&seen, expected),
+            "{protocol} {address} under {:?}: expected {expected}, seen {seen:?}",
+            plan.filter
+        );
+    }
+    let failed = calls.iter().filter(|(_, _, fails)| *fails).count() as u64 * u64::from(TIMES);
+    let counts = scene.disarm(armed)?;
+    ensure!(
+        failed > 0 && (counts.matched, counts.injected) == (failed, failed),
+        "{failed} failed, the kernel counts {counts:?}"
+    );
+    drop(client);
+    scene.remove(&path)
 }
 
 fn two_rules(scene: &mut Scene) -> Result<()> {

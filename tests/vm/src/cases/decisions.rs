@@ -65,7 +65,7 @@ fn packets(scene: &mut Scene) -> Result<()> {
             fault: 4242,
             event: "packet".to_owned(),
             n: decision.n,
-            port: plan.port,
+            port: plan.filter.port,
             faulted: plan.faults(decision.n),
         };
         ensure!(*decision == expected, "{decision:?} is not {expected:?}");

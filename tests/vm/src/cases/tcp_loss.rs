@@ -17,10 +17,17 @@ use crate::{
     traffic::{MESSAGE_LEN, message},
 };
 
-pub(super) const CASES: &[Case] = &[(
-    "is_repaired_by_as_many_retransmissions",
-    as_many_retransmissions,
-)];
+pub(super) const CASES: &[Case] = &[
+    (
+        "of_what_arrives_is_repaired_by_as_many_retransmissions",
+        |scene| as_many_retransmissions(scene, Plan::of(0.2, 77)),
+    ),
+    // A drop at a cgroup's egress, or one that the interface's queue reports, is a local error: hardly any retransmission.
+    (
+        "of_what_leaves_is_repaired_by_as_many_retransmissions",
+        |scene| as_many_retransmissions(scene, Plan::of(0.2, 78).outward()),
+    ),
+];
 
 const CONNECTIONS: u64 = 100;
 /// Requests of one connection, each one packet, sent when the one before has its answer.
@@ -31,8 +38,7 @@ const REQUESTS: u64 = 50;
 /// A drop of a pure acknowledgement needs no retransmission; about every tenth packet is one. A request that is dropped
 /// carried the acknowledgement of the answer before, so at times the server sends that one again too: twice the drops
 /// is the most. A drop that TCP takes for a local error, as at a cgroup's egress, gives hardly any (1 for 12 drops).
-fn as_many_retransmissions(scene: &mut Scene) -> Result<()> {
-    let plan = Plan::of(0.2, 77);
+fn as_many_retransmissions(scene: &mut Scene, plan: Plan) -> Result<()> {
     let mut server = scene.unit("target.service")?;
     let address = server.tcp_echo(LOCALHOST)?;
     let armed = scene.arm("target.service", plan.port(address.port()).loss())?;

@@ -1,18 +1,14 @@
 //! When faults end: at their time, with the lease, and with the process that holds them. The kernel keeps all three.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use observastack_loader::clock::monotonic_ns;
 
 use super::Case;
 use crate::{
-    agent::{Protocol, THIS_PROGRAM, UntilOk},
-    holder,
+    agent::{Protocol, UntilOk},
+    holder::{Held, Holder},
     rules::{LOCALHOST, LONG, Plan, after, errno},
     scene::{Scene, figure},
     traffic::{Acceptor, message, outside, send, settled},
@@ -180,7 +176,7 @@ fn kill_9(scene: &mut Scene) -> Result<()> {
     let (server, socket) = (Acceptor::start(LOCALHOST)?, outside(LOCALHOST)?);
     let mut client = scene.unit("target.service")?;
     let sink = client.udp_sink(LOCALHOST)?;
-    let mut holder = Holder::start(scene, "target.service")?;
+    let mut holder = Holder::start(scene, "target.service", &[Held::Address, Held::Slice], LONG)?;
     let seen = client.connect(Protocol::Tcp, server.address, 1)?;
     ensure!(seen == [errno::ECONNREFUSED], "held: {seen:?}");
     send(&socket, &[sink.address], 0..100)?;
@@ -189,7 +185,7 @@ fn kill_9(scene: &mut Scene) -> Result<()> {
 
     client.begin_until_ok(Protocol::Tcp, server.address)?;
     let killed_ns = monotonic_ns();
-    holder.0.kill()?;
+    holder.kill()?;
     let seen = client.until_ok()?;
     ensure!(
         seen.success_ended_ns > killed_ns,
@@ -207,34 +203,4 @@ fn kill_9(scene: &mut Scene) -> Result<()> {
         number += 1;
         Ok(!client.received(sink)?.is_empty())
     })
-}
-
-/// A process that holds both faults; dropping it kills it.
-struct Holder(Child);
-
-impl Holder {
-    fn start(scene: &Scene, unit: &str) -> Result<Self> {
-        let mut child = Command::new(THIS_PROGRAM)
-            .arg(holder::VERB)
-            .args([&scene.lab.object, &scene.lab.cgroup_root])
-            .args([scene.slice_name(), unit])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start a holder")?;
-        let output = child.stdout.take().context("a holder without output")?;
-        let holder = Self(child);
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        ensure!(line.trim_end() == "ok", "the holder says: {line}");
-        Ok(holder)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
