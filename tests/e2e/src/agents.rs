@@ -2,7 +2,11 @@
 //!
 //! Each serves what it has seen on a Unix socket, which no fault reaches.
 
+mod bind_probe;
 mod connect_probe;
+mod script;
+mod tcp_sink;
+mod udp_echo;
 mod udp_sink;
 
 use std::{
@@ -18,7 +22,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{command, lab, wait};
 
-pub(crate) use connect_probe::ConnectProbe;
+pub(crate) use bind_probe::BindProbe;
+pub(crate) use connect_probe::{ConnectProbe, FAULT};
+pub(crate) use script::Script;
+pub(crate) use tcp_sink::{TcpSink, is_late};
+pub(crate) use udp_echo::UdpEcho;
 pub(crate) use udp_sink::UdpSink;
 
 /// Where agents have their sockets.
@@ -30,7 +38,10 @@ pub(crate) fn main(verb: &str, arguments: &[String]) -> Option<ExitCode> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ended = match (verb, arguments.as_slice()) {
         (udp_sink::VERB, [name, port]) => udp_sink::run(name, port),
+        (udp_echo::VERB, [name, port]) => udp_echo::run(name, port),
+        (tcp_sink::VERB, [name, port]) => tcp_sink::run(name, port),
         (connect_probe::VERB, [name, port]) => connect_probe::run(name, port),
+        (bind_probe::VERB, [name, port]) => bind_probe::run(name, port),
         _ => return None,
     };
     Some(match ended {

@@ -22,11 +22,17 @@ pub(crate) const API_1: &str = "observastack-api@1.service";
 pub(crate) const API_2: &str = "observastack-api@2.service";
 pub(crate) const INVENTORY: &str = "observastack-inventory.service";
 pub(crate) const POSTGRESQL: &str = "observastack-postgresql.service";
+pub(crate) const GUARD: &str = "observastack-guard.service";
 pub(crate) const INJECTOR: &str = "observastack-injector.service";
 pub(crate) const SUT_SLICE: &str = "observastack-sut.slice";
 
 /// Every unit that runs all the time.
-pub(crate) const UNITS: [&str; 6] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, INJECTOR];
+pub(crate) const UNITS: [&str; 7] = [
+    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, GUARD, INJECTOR,
+];
+
+/// The units that faults may break.
+pub(crate) const SUT_UNITS: [&str; 5] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL];
 
 /// Services with a configuration: the short name, the unit, and the directory's name.
 pub(crate) const CONFIGURED: [(&str, &str, &str); 4] = [
@@ -37,9 +43,12 @@ pub(crate) const CONFIGURED: [(&str, &str, &str); 4] = [
 ];
 
 /// Programs that the tests believe.
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 15] = [
     "curl",
+    "dd",
+    "ps",
     "ss",
+    "tc",
     "nstat",
     "psql",
     "strace",
@@ -199,7 +208,10 @@ pub(crate) fn wait_healthy() -> Result<()> {
 /// Puts everything back that a test may have changed, and waits until the lab is healthy.
 pub(crate) fn repair() -> Result<()> {
     // A stopped injector can't be asked for anything.
-    let _ = command::run(&["systemctl", "kill", "--signal=CONT", INJECTOR]);
+    for unit in [INJECTOR, GUARD] {
+        let _ = command::run(&["systemctl", "kill", "--signal=CONT", unit]);
+    }
+    thaw()?;
     agents::stop_all()?;
     for (service, unit, directory) in CONFIGURED {
         let state = format!("/var/lib/observastack/{directory}");
@@ -223,8 +235,13 @@ pub(crate) fn repair() -> Result<()> {
     }
     // Also forgets how often units were started lately: the next test may restart them as often as it likes.
     command::output(&[&["systemctl", "reset-failed"], &UNITS[..]].concat())?;
-    command::output(&[&["systemctl", "start", "observastack.target"], &UNITS[..]].concat())?;
+    // Left by a test that failed: what such a timer would revert is reverted now.
+    command::output(&["systemctl", "stop", "observastack-revert-*.timer"])?;
+    // A unit may not be able to start before its fault is cleared.
+    command::output(&["systemctl", "start", GUARD, INJECTOR])?;
+    ctl(&["panic", "--lift"])?;
     ctl(&["clear", "--all"])?;
+    command::output(&[&["systemctl", "start", "observastack.target"], &UNITS[..]].concat())?;
     for (service, _, _) in CONFIGURED {
         wait::until_true(
             wait::SOON,
@@ -238,6 +255,37 @@ pub(crate) fn repair() -> Result<()> {
         )?;
     }
     wait_healthy()
+}
+
+/// Thaws what a test may have left frozen: nothing else in the repair works on a frozen unit.
+fn thaw() -> Result<()> {
+    for unit in SUT_UNITS {
+        let freeze = systemd::cgroup(unit)?.join("cgroup.freeze");
+        if fs::read_to_string(&freeze).is_ok_and(|text| text.trim() == "1") {
+            fs::write(&freeze, "0")?;
+        }
+    }
+    Ok(())
+}
+
+/// What `doctor` reports, which fails where some fault does not work here.
+pub(crate) fn doctor() -> Result<Value> {
+    let ran = ctl_ran(&["doctor"])?;
+    let report: Value = serde_json::from_str(&ran.stdout).with_context(|| ran.stderr.clone())?;
+    let faults = report["faults"].as_array().context("no faults")?;
+    let all_work = faults.iter().all(|fault| fault["answer"] != "no");
+    ran.expect(if all_work { 0 } else { 1 })?;
+    Ok(report)
+}
+
+/// What `doctor` says about a fault: whether it works here, and why not.
+pub(crate) fn support(kind: &str) -> Result<(String, String)> {
+    let report = doctor()?;
+    let faults = report["faults"].as_array().context("no faults")?;
+    let found = faults.iter().find(|fault| fault["fault"] == kind);
+    let found = found.with_context(|| format!("doctor does not know {kind}"))?;
+    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
+    Ok((text("answer"), text("reason")))
 }
 
 /// A unit's main process; an error where it has none.

@@ -10,6 +10,8 @@
 //! | [`command`], [`wait`], [`clock`] | running programs with a time limit, waiting for conditions |
 //! | [`lab`], [`systemd`], [`journal`] | the lab, its units and what they log |
 //! | [`agents`] | processes of ours inside units of the target slice, which see faults from a client's side |
+//! | [`ends`] | the ways in which every fault must end |
+//! | [`machine`] | what faults may change on the machine, as a whole: the same before and after |
 //! | [`http`], [`netstat`], [`statistics`] | requests, the network stack's own counts, how far chance may go |
 //! | [`story`], [`figures`] | what surrounds every test: the repair afterwards, logs when it fails, what was measured |
 //! | [`stories`] | the tests, one file per story |
@@ -18,10 +20,12 @@
 mod agents;
 mod clock;
 mod command;
+mod ends;
 mod figures;
 mod http;
 mod journal;
 mod lab;
+mod machine;
 mod netstat;
 mod statistics;
 mod stories;
@@ -31,6 +35,19 @@ mod wait;
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
+/// Runs the end-to-end tests one after the other; exit 101 where one fails.
+#[derive(Parser)]
+#[command(name = "observastack-e2e")]
+struct Options {
+    /// The kind of machine that the lab is on
+    #[arg(long, value_enum, default_value = "nspawn")]
+    lane: stories::Lane,
+    #[command(flatten)]
+    harness: libtest_mimic::Arguments,
+}
+
 fn main() -> ExitCode {
     // The tests start this program again, inside units of the target slice.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,7 +56,10 @@ fn main() -> ExitCode {
     {
         return code;
     }
-    let mut options = libtest_mimic::Arguments::from_args();
+    let Options {
+        lane,
+        harness: mut options,
+    } = Options::parse();
     // They share one lab.
     options.test_threads = Some(1);
     if !options.list
@@ -48,7 +68,7 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         return ExitCode::FAILURE;
     }
-    let conclusion = libtest_mimic::run(&options, stories::all());
+    let conclusion = libtest_mimic::run(&options, stories::all(lane));
     figures::print();
     if let Err(error) = lab::leave() {
         eprintln!("warning: {error:#}");

@@ -17,6 +17,12 @@ pub(crate) fn counter(name: &str) -> Result<u64> {
         .with_context(|| format!("nstat has no {name}: {text}"))
 }
 
+/// Datagrams that were sent and did not arrive, by `nstat`: from when on does not matter for a difference of two.
+pub(crate) fn udp_lost() -> Result<i64> {
+    let (sent, arrived) = (counter("UdpOutDatagrams")?, counter("UdpInDatagrams")?);
+    Ok(i64::try_from(sent)? - i64::try_from(arrived)?)
+}
+
 /// What the kernel counts on the two sides of some TCP connections (`ss -i`), summed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TcpCounts {

@@ -1,25 +1,61 @@
 //! The tests, in the order in which they run: first the lab as it is, then what breaks it.
 
+mod audit;
+mod bind_error;
+mod blackhole;
 mod cli;
 mod config;
 mod connect_error;
+mod cpu_stress;
 mod disk_full;
 mod drain;
+mod dry_run;
+mod engine_chaos;
+mod expiry;
+mod fault_sets;
+mod fd_limit;
 mod footprint;
+mod freeze;
 mod hardening;
 mod life;
 mod life_unit;
+mod mtu_blackhole;
 mod packet_loss;
+mod packet_loss_out;
+mod panic;
 mod recovery;
 mod refusals;
 mod refusals_permission;
 mod refusals_start;
+mod reset;
 mod shop;
+mod signal;
+mod slow_receiver;
+mod support;
+mod unit_fault;
+mod vm;
+mod vm_faults;
+mod way_back;
 
 use libtest_mimic::Trial;
 
-/// Every test.
-pub(crate) fn all() -> Vec<Trial> {
+/// The kind of machine that the lab is on, and with it the stories that can be told there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Lane {
+    /// systemd-nspawn on the host's kernel, at full speed
+    Nspawn,
+    /// A virtual machine with Debian's stock kernel, emulated
+    Vm,
+}
+
+/// Every test of a lane.
+pub(crate) fn all(lane: Lane) -> Vec<Trial> {
+    if lane == Lane::Vm {
+        return [vm_faults::tests(), vm::tests()]
+            .into_iter()
+            .flatten()
+            .collect();
+    }
     [
         footprint::tests(),
         shop::tests(),
@@ -36,6 +72,25 @@ pub(crate) fn all() -> Vec<Trial> {
         refusals::tests(),
         refusals_permission::tests(),
         refusals_start::tests(),
+        support::tests(),
+        dry_run::tests(),
+        packet_loss_out::tests(),
+        blackhole::tests(),
+        mtu_blackhole::tests(),
+        slow_receiver::tests(),
+        bind_error::tests(),
+        reset::tests(),
+        signal::tests(),
+        fd_limit::tests(),
+        cpu_stress::tests(),
+        freeze::tests(),
+        unit_fault::tests(),
+        expiry::tests(),
+        fault_sets::tests(),
+        audit::tests(),
+        panic::tests(),
+        way_back::tests(),
+        engine_chaos::tests(),
     ]
     .into_iter()
     .flatten()

@@ -58,11 +58,31 @@ pub(crate) fn wait_restarted(unit: &str, old: rustix::process::Pid) -> Result<()
     })
 }
 
+/// A unit's cgroup; one that is not there for a unit that does not run.
+pub(crate) fn cgroup(unit: &str) -> Result<PathBuf> {
+    let group = property(unit, "ControlGroup")?;
+    let group = if group.is_empty() {
+        "/there-is-none"
+    } else {
+        &group
+    };
+    Ok(PathBuf::from(format!("/sys/fs/cgroup{group}")))
+}
+
+/// The number after a name in a file of a unit's cgroup, such as `frozen` in `cgroup.events`.
+pub(crate) fn cgroup_value(unit: &str, file: &str, name: &str) -> Result<u64> {
+    let path = cgroup(unit)?.join(file);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let value = text.lines().find_map(|line| {
+        let (found, value) = line.split_once(' ')?;
+        (found == name).then(|| value.parse().ok())?
+    });
+    value.with_context(|| format!("no {name} in {}", path.display()))
+}
+
 /// The processes in a unit's cgroup.
 pub(crate) fn processes(unit: &str) -> Result<Vec<u32>> {
-    let group = property(unit, "ControlGroup")?;
-    ensure!(!group.is_empty(), "{unit} has no cgroup");
-    let path = PathBuf::from(format!("/sys/fs/cgroup{group}/cgroup.procs"));
+    let path = cgroup(unit)?.join("cgroup.procs");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let processes: Vec<u32> = text.lines().map(str::parse).collect::<Result<_, _>>()?;
     // The kernel's word for a process that this machine can't see.

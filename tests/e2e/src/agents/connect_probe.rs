@@ -68,11 +68,21 @@ impl Seen {
 
 pub(super) fn run(name: &str, port: &str) -> Result<()> {
     let port: u16 = port.parse()?;
+    watch(name, move || {
+        TcpStream::connect(("127.0.0.1", port)).map(drop)
+    })
+}
+
+/// Tries without a pause, and serves what came of it.
+pub(super) fn watch(
+    name: &str,
+    attempt: impl Fn() -> io::Result<()> + Send + 'static,
+) -> Result<()> {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let shown = Arc::clone(&seen);
     thread::spawn(move || {
         loop {
-            let outcome = TcpStream::connect(("127.0.0.1", port));
+            let outcome = attempt();
             let faulted = matches!(&outcome, Err(error) if is_fault(error));
             seen.lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -29,7 +29,7 @@ pub(super) fn tests() -> Vec<Trial> {
 }
 
 fn doctor() -> Result<()> {
-    let report = lab::ctl(&["doctor"])?;
+    let report = lab::doctor()?;
     let kernel = command::output(&["uname", "-r"])?;
     ensure!(report["kernel"] == kernel.trim(), "{report}");
     let list = |name: &str| {
@@ -58,10 +58,11 @@ fn doctor() -> Result<()> {
             "{fault}"
         );
     }
-    let text = command::output(&[CTL, "doctor"])?;
+    let ran = command::run(&[CTL, "doctor"])?;
     ensure!(
-        text.contains("packet-loss") && text.contains("CAPABILITY"),
-        "{text}"
+        ran.stdout.contains("packet-loss") && ran.stdout.contains("CAPABILITY"),
+        "{}",
+        ran.stdout
     );
     Ok(())
 }

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 
 use crate::{
     command, figures,
-    lab::{self, API_1, API_2, CONFIGURED, GATEWAY, INJECTOR, INVENTORY, POSTGRESQL},
+    lab::{self, API_1, API_2, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, POSTGRESQL},
     story::test,
     systemd,
 };
@@ -16,16 +16,13 @@ const UNPRIVILEGED: [&str; 5] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL];
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![
-        test(
-            "hardening::every_unprivileged_unit_is_exposed_by_2_5_at_most",
-            exposure,
-        ),
+        test("hardening::every_unit_is_exposed_by_2_5_at_most", exposure),
         test(
             "hardening::every_process_runs_as_its_own_user_in_its_own_slice",
             users,
         ),
         test(
-            "hardening::the_injector_holds_three_capabilities",
+            "hardening::the_injector_holds_four_capabilities_and_the_guard_two",
             capabilities,
         ),
         test(
@@ -56,10 +53,17 @@ fn exposure() -> Result<()> {
             exposed.push((unit, tenths));
         }
     }
-    figures::note(format!(
-        "{INJECTOR}: {:?} tenths, privileged",
-        exposure_tenths(INJECTOR)?
-    ));
+    for unit in [INJECTOR, GUARD] {
+        let tenths = exposure_tenths(unit)?;
+        figures::note(format!(
+            "{unit}: {}.{}, privileged",
+            tenths / 10,
+            tenths % 10
+        ));
+        if tenths > 25 {
+            exposed.push((unit, tenths));
+        }
+    }
     ensure!(exposed.is_empty(), "above 2.5 (in tenths): {exposed:?}");
     Ok(())
 }
@@ -88,6 +92,7 @@ fn users() -> Result<()> {
         (INVENTORY, "observastack-sut", lab::SUT_SLICE),
         (POSTGRESQL, "observastack-postgresql", lab::SUT_SLICE),
         (INJECTOR, "root", "observastack-control.slice"),
+        (GUARD, "root", "observastack-control.slice"),
     ] {
         let mut checked = 0;
         for process in systemd::processes(unit)? {
@@ -112,11 +117,25 @@ fn users() -> Result<()> {
     Ok(())
 }
 
+/// One of a process's sets of capabilities.
+fn capability_set(process: i32, set: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(set));
+    Ok(u64::from_str_radix(
+        line.context("no capabilities")?.trim(),
+        16,
+    )?)
+}
+
 fn capabilities() -> Result<()> {
-    // CAP_NET_ADMIN (12), CAP_PERFMON (38), CAP_BPF (39), by number.
-    let allowed: u64 = 1 << 12 | 1 << 38 | 1 << 39;
+    // CAP_NET_ADMIN (12), CAP_SYS_RESOURCE (24), CAP_PERFMON (38), CAP_BPF (39), by number.
+    let reverts: u64 = 1 << 12 | 1 << 24;
+    let allowed: u64 = reverts | 1 << 38 | 1 << 39;
+    // What whoever runs this machine keeps from its root, no unit can have.
+    let given = capability_set(1, "CapBnd:")?;
     for (unit, expected) in [
         (INJECTOR, allowed),
+        (GUARD, reverts),
         (GATEWAY, 0),
         (API_1, 0),
         (INVENTORY, 0),
@@ -124,12 +143,9 @@ fn capabilities() -> Result<()> {
     ] {
         let process = lab::main_process(unit)?.as_raw_nonzero();
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        let expected = expected & given;
         for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(set))
-                .context("no capabilities")?;
-            let held = u64::from_str_radix(line.trim(), 16)?;
+            let held = capability_set(process.get(), set)?;
             ensure!(
                 held == expected,
                 "{unit} has {set} {held:x} instead of {expected:x}"

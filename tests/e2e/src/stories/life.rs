@@ -169,7 +169,11 @@ fn attached() -> Result<String> {
     // systemd attaches programs of its own (device policy, address families); ours have names of their own.
     let names: Vec<&str> = programs
         .filter_map(|program| program["name"].as_str())
-        .filter(|name| name.starts_with("packet_loss") || name.starts_with("connect_error"))
+        .filter(|name| {
+            ["packet_", "connect", "bind"]
+                .iter()
+                .any(|ours| name.starts_with(ours))
+        })
         .collect();
     Ok(names.join(" "))
 }
@@ -180,7 +184,7 @@ fn comes_back_clean() -> Result<()> {
     lab::inject(&probe.fault(&unit, "10m"))?;
     probe.wait_for(true, 50)?;
     ensure!(
-        attached()?.contains("connect_error"),
+        attached()?.contains("connect4"),
         "bpftool does not show the fault's programs: {:?}",
         attached()?
     );

@@ -42,11 +42,14 @@ pub(super) fn tests() -> Vec<Trial> {
     ]
 }
 
-fn loss<'a>(unit: &'a str, port: &'a str, seed: &'a str) -> [&'a str; 11] {
+/// Inbound only: the answers' loss would be counted too.
+fn loss<'a>(unit: &'a str, port: &'a str, seed: &'a str) -> [&'a str; 13] {
     [
         "packet-loss",
         "--unit",
         unit,
+        "--direction",
+        "in",
         "--port",
         port,
         "--probability",

@@ -1,0 +1,135 @@
+//! `fd-limit`: a unit that runs out of descriptors, as the kernel shows the limit and the unit meets it; where the machine
+//! keeps the capability from its root, a refusal that says so.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::{
+    agents::TcpSink,
+    ends,
+    lab::{self, API_2, INJECTOR},
+    story::test,
+    systemd, wait,
+};
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test(
+            "fd_limit::accept_fails_with_emfile_and_works_again_afterwards",
+            runs_out,
+        ),
+        test("fd_limit::it_outlives_a_restart_of_its_unit", restarted),
+        test("fd_limit::it_ends_in_every_way", every_way),
+    ]
+}
+
+const EMFILE: i32 = 24;
+
+/// The soft limit of a unit's main process as the kernel shows it.
+fn soft(unit: &str) -> Result<u64> {
+    let process = lab::main_process(unit)?.as_raw_nonzero();
+    let text = fs::read_to_string(format!("/proc/{process}/limits"))?;
+    let line = text.lines().find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3));
+    Ok(soft.context("no limit of descriptors")?.parse()?)
+}
+
+fn inject(unit: &str, held: &str) -> Result<u64> {
+    lab::inject(&["fd-limit", "--unit", unit, "--limit", "12", "--for", held])
+}
+
+/// Where root is not given CAP_SYS_RESOURCE, the fault is refused for that reason and nothing changes: all that can be
+/// told here. True where it was.
+fn is_refused() -> Result<bool> {
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    let status = fs::read_to_string(format!(
+        "/proc/{}/status",
+        lab::main_process(INJECTOR)?.as_raw_nonzero()
+    ))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let held = u64::from_str_radix(line.context("no CapEff")?.trim(), 16)?;
+    if held & CAP_SYS_RESOURCE != 0 {
+        return Ok(false);
+    }
+    let before = soft(API_2)?;
+    let ran = lab::ctl_ran(&[
+        "inject", "fd-limit", "--unit", API_2, "--limit", "12", "--for", "10m",
+    ])?;
+    ran.expect(1)?;
+    ran.says(&["CAP_SYS_RESOURCE", "doctor"])?;
+    ensure!(soft(API_2)? == before, "the limit has changed");
+    ensure!(
+        lab::faults()?
+            .iter()
+            .all(|fault| fault["state"] != "active"),
+        "the refused fault is active"
+    );
+    Ok(true)
+}
+
+fn runs_out() -> Result<()> {
+    if is_refused()? {
+        return Ok(());
+    }
+    let (sink, bystander) = (
+        TcpSink::start("descriptors", 9874)?,
+        TcpSink::start("descriptors-bystander", 9875)?,
+    );
+    let before = soft(&sink.unit())?;
+    let id = inject(&sink.unit(), "10m")?;
+    ensure!(soft(&sink.unit())? == 12, "{}", soft(&sink.unit())?);
+    let patience = Duration::from_secs(20);
+    let streams: std::io::Result<Vec<_>> = (0..20).map(|_| sink.connect(patience)).collect();
+    let streams = streams?;
+    wait::until_true(wait::SOON, "accept(2) fails", || {
+        let errors = sink.seen()?.accept_errors;
+        ensure!(
+            errors.keys().all(|error| *error == EMFILE),
+            "other errors: {errors:?}"
+        );
+        Ok(errors.contains_key(&EMFILE))
+    })?;
+    ensure!(sink.seen()?.accepted < 12, "{:?}", sink.seen()?);
+    ensure!(
+        bystander.takes(1_000, patience)? && soft(&bystander.unit())? == before,
+        "the bystander is limited"
+    );
+    lab::clear(id)?;
+    ensure!(soft(&sink.unit())? == before, "{}", soft(&sink.unit())?);
+    wait::until_true(wait::SOON, "everybody is let in", || {
+        Ok(sink.seen()?.accepted == 20)
+    })?;
+    drop(streams);
+    Ok(())
+}
+
+fn restarted() -> Result<()> {
+    if is_refused()? {
+        return Ok(());
+    }
+    let before = soft(API_2)?;
+    let id = inject(API_2, "10m")?;
+    systemd::restart(API_2)?;
+    wait::until_true(wait::SOON, "the new process is limited", || {
+        Ok(soft(API_2)? == 12)
+    })?;
+    lab::clear(id)?;
+    ensure!(soft(API_2)? == before, "{}", soft(API_2)?);
+    Ok(())
+}
+
+fn every_way() -> Result<()> {
+    if is_refused()? {
+        return Ok(());
+    }
+    let sink = TcpSink::start("descriptors-ends", 9876)?;
+    let unit = sink.unit();
+    ends::in_every_way(
+        "fd-limit",
+        ends::JOURNALLED,
+        |held| inject(&unit, held),
+        || Ok(soft(&unit)? == 12),
+    )
+}

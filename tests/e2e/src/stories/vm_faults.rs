@@ -1,0 +1,339 @@
+//! Faults that only a virtual machine with Debian's stock kernel can do: queues, security hooks, cgroup controllers, disks.
+//!
+//! Emulated, everything takes 10 to 20 times as long: lower bounds and events are asked for, never how fast something was.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use libtest_mimic::Trial;
+
+use super::vm::PLACE;
+use crate::{
+    command, http,
+    lab::{self, API_1, API_2, INVENTORY, POSTGRESQL},
+    story::test,
+    systemd, wait,
+};
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test(
+            "vm_latency_delays_one_api_and_takes_its_queue_away",
+            latency,
+        ),
+        test(
+            "vm_syscall_error_fails_reads_below_a_path_only",
+            syscall_error,
+        ),
+        test("vm_cpu_quota_is_set_throttles_and_is_given_back", cpu_quota),
+        test("vm_memory_limit_is_set_and_given_back", memory_limit),
+        test("vm_tasks_limit_is_set_and_given_back", tasks_limit),
+        test("vm_fd_limit_follows_a_restart_and_is_given_back", fd_limit),
+        test("vm_disk_delay_slows_writes_and_is_taken_off", disk_delay),
+        test("vm_disk_error_fails_reads_and_is_taken_off", disk_error),
+        test(
+            "vm_disk_fill_takes_what_is_free_and_gives_it_back",
+            disk_fill,
+        ),
+        test("vm_a_journalled_fault_ends_with_a_killed_injector", killed),
+    ]
+}
+
+/// Long enough for everything that is done while a fault holds.
+const LONG: &str = "10m";
+
+fn took(url: &str) -> Result<Duration> {
+    let begun = Instant::now();
+    let answer = http::curl(&[url])?;
+    ensure!(answer.status == 200, "{url} answers {}", answer.status);
+    Ok(begun.elapsed())
+}
+
+fn latency() -> Result<()> {
+    const DELAY: Duration = Duration::from_secs(3);
+    let queues = || command::output(&["tc", "qdisc", "show"]);
+    let (one, two) = (
+        "http://127.0.0.1:8101/products?limit=3",
+        "http://127.0.0.1:8102/products?limit=3",
+    );
+    let before = queues()?;
+    ensure!(!before.contains("qdisc fq "), "{before}");
+    took(one)?;
+    let id = lab::inject(&[
+        "latency", "--unit", API_1, "--delay", "3s", "--port", "5440", "--for", LONG,
+    ])?;
+    ensure!(queues()?.contains("qdisc fq "), "no queue");
+    let slow = took(one)?;
+    ensure!(
+        slow >= DELAY,
+        "an answer took {slow:?}, {DELAY:?} were asked"
+    );
+    let other = took(two)?;
+    ensure!(other < DELAY, "the bystander took {other:?}");
+    let ended = lab::clear(id)?;
+    ensure!(lab::count(&ended, "injected")? > 0, "{ended}");
+    ensure!(queues()? == before, "{} instead of {before}", queues()?);
+    let after = took(one)?;
+    ensure!(after < DELAY, "after the clear an answer took {after:?}");
+    Ok(())
+}
+
+/// PostgreSQL reads one of its files with `pg_read_file`, which asks the kernel each time.
+fn syscall_error() -> Result<()> {
+    let read = "select length(pg_read_file('PG_VERSION'))";
+    lab::sql(read)?;
+    let path = format!("{PLACE}/data/PG_VERSION");
+    let words = [
+        "syscall-error",
+        "--unit",
+        POSTGRESQL,
+        "--calls",
+        "read",
+        "--errno",
+        "EIO",
+    ];
+    let id = lab::inject(&[&words[..], &["--path", &path, "--for", LONG]].concat())?;
+    match lab::sql(read) {
+        Err(error) if format!("{error:#}").contains("Input/output error") => {}
+        other => bail!("under the fault: {other:?}"),
+    }
+    // Other files of the same server are read as before.
+    lab::sql("select length(pg_read_file('postgresql.conf'))")?;
+    let ended = lab::clear(id)?;
+    let (matched, injected) = (
+        lab::count(&ended, "matched")?,
+        lab::count(&ended, "injected")?,
+    );
+    ensure!(injected > 0 && matched == injected, "{ended}");
+    lab::sql(read)?;
+    Ok(())
+}
+
+fn cgroup_file(unit: &str, file: &str) -> Result<String> {
+    Ok(fs::read_to_string(systemd::cgroup(unit)?.join(file))?
+        .trim()
+        .to_owned())
+}
+
+/// A systemd property and the cgroup's file change with the fault, and are what they were after it.
+fn limit(
+    words: &[&str],
+    unit: &str,
+    (property, file): (&str, &str),
+    (shown, written): (&str, &str),
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let now = || -> Result<(String, String)> {
+        Ok((systemd::property(unit, property)?, cgroup_file(unit, file)?))
+    };
+    let before = now()?;
+    let id = lab::inject(&[words, &["--unit", unit, "--for", LONG]].concat())?;
+    let under = now()?;
+    ensure!(
+        under == (shown.to_owned(), written.to_owned()),
+        "under the fault: {under:?}"
+    );
+    meanwhile()?;
+    lab::clear(id)?;
+    let after = now()?;
+    ensure!(
+        after == before,
+        "after the clear: {after:?} instead of {before:?}"
+    );
+    let drop_ins = format!("/run/systemd/system.control/{unit}.d");
+    ensure!(
+        !fs::exists(&drop_ins)? || fs::read_dir(&drop_ins)?.count() == 0,
+        "{drop_ins} has files"
+    );
+    Ok(())
+}
+
+fn cpu_quota() -> Result<()> {
+    let throttled = || systemd::cgroup_value(API_1, "cpu.stat", "nr_throttled");
+    let before = throttled()?;
+    limit(
+        &["cpu-quota", "--quota", "10%"],
+        API_1,
+        ("CPUQuotaPerSecUSec", "cpu.max"),
+        ("100ms", "10000 100000"),
+        || {
+            wait::until_true(wait::SOON, "the unit is throttled", || {
+                let _ = http::curl(&["http://127.0.0.1:8101/report/sales"])?;
+                Ok(throttled()? > before)
+            })
+        },
+    )
+}
+
+fn memory_limit() -> Result<()> {
+    limit(
+        &["memory-limit", "--limit", "256MiB"],
+        INVENTORY,
+        ("MemoryMax", "memory.max"),
+        ("268435456", "268435456"),
+        || Ok(()),
+    )
+}
+
+fn tasks_limit() -> Result<()> {
+    limit(
+        &["tasks-limit", "--limit", "40"],
+        API_2,
+        ("TasksMax", "pids.max"),
+        ("40", "40"),
+        || Ok(()),
+    )
+}
+
+fn open_files(unit: &str) -> Result<String> {
+    let pid = lab::main_process(unit)?.as_raw_nonzero();
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = line.unwrap_or("").split_whitespace().collect();
+    Ok(words.get(3).copied().unwrap_or("").to_owned())
+}
+
+fn fd_limit() -> Result<()> {
+    let before = open_files(INVENTORY)?;
+    let id = lab::inject(&[
+        "fd-limit", "--unit", INVENTORY, "--limit", "200", "--for", LONG,
+    ])?;
+    ensure!(
+        open_files(INVENTORY)? == "200",
+        "{} open files",
+        open_files(INVENTORY)?
+    );
+    systemd::restart(INVENTORY)?;
+    wait::until_true(wait::SOON, "the new process has the limit too", || {
+        Ok(open_files(INVENTORY)? == "200")
+    })?;
+    lab::clear(id)?;
+    ensure!(
+        open_files(INVENTORY)? == before,
+        "{} instead of {before}",
+        open_files(INVENTORY)?
+    );
+    Ok(())
+}
+
+fn table() -> Result<String> {
+    Ok(command::output(&["dmsetup", "table", "observastack-data"])?
+        .trim()
+        .to_owned())
+}
+
+/// One block, past the page cache.
+fn dd(words: &[&str]) -> Result<command::Ran> {
+    command::run(&[&["dd", "bs=4k", "count=1"], words].concat())
+}
+
+fn scratch() -> String {
+    format!("of={PLACE}/scratch")
+}
+
+fn remove_scratch() -> Result<()> {
+    Ok(fs::remove_file(format!("{PLACE}/scratch"))?)
+}
+
+fn disk_delay() -> Result<()> {
+    const DELAY: Duration = Duration::from_secs(3);
+    let before = table()?;
+    ensure!(before.contains(" linear "), "{before}");
+    let id = lab::inject(&[
+        "disk-delay",
+        "--unit",
+        POSTGRESQL,
+        "--write",
+        "3s",
+        "--for",
+        LONG,
+    ])?;
+    ensure!(table()?.contains(" delay "), "{}", table()?);
+    let begun = Instant::now();
+    dd(&["if=/dev/zero", &scratch(), "oflag=direct"])?.expect(0)?;
+    let slow = begun.elapsed();
+    lab::clear(id)?;
+    ensure!(slow >= DELAY, "a write took {slow:?}");
+    ensure!(table()? == before, "{} instead of {before}", table()?);
+    remove_scratch()
+}
+
+fn disk_error() -> Result<()> {
+    dd(&["if=/dev/zero", &scratch(), "oflag=direct"])?.expect(0)?;
+    let read = || {
+        dd(&[
+            &format!("if={PLACE}/scratch"),
+            "of=/dev/null",
+            "iflag=direct",
+        ])
+    };
+    read()?.expect(0)?;
+    let before = table()?;
+    let id = lab::inject(&["disk-error", "--unit", POSTGRESQL, "--reads", "--for", LONG])?;
+    ensure!(table()?.contains(" flakey "), "{}", table()?);
+    let failed = read()?;
+    lab::clear(id)?;
+    ensure!(
+        failed.code == 1 && failed.stderr.contains("Input/output error"),
+        "under the fault: {} {}",
+        failed.code,
+        failed.stderr
+    );
+    ensure!(table()? == before, "{} instead of {before}", table()?);
+    read()?.expect(0)?;
+    remove_scratch()
+}
+
+fn disk_fill() -> Result<()> {
+    let free = || -> Result<u64> {
+        let shown = command::output(&["df", "--output=avail", "-B1", PLACE])?;
+        Ok(shown.lines().last().unwrap_or("").trim().parse()?)
+    };
+    let before = free()?;
+    let id = lab::inject(&["disk-fill", "--unit", POSTGRESQL, "--for", LONG])?;
+    ensure!(free()? < 1 << 20, "{} bytes are free", free()?);
+    let failed = command::run(&["dd", "if=/dev/zero", &scratch(), "bs=1M", "count=4"])?;
+    lab::clear(id)?;
+    ensure!(
+        failed.code == 1 && failed.stderr.contains("No space left"),
+        "under the fault: {} {}",
+        failed.code,
+        failed.stderr
+    );
+    remove_scratch()?;
+    ensure!(
+        free()? > before / 2,
+        "{} of {before} bytes are free again",
+        free()?
+    );
+    lab::sql("select 1")?;
+    Ok(())
+}
+
+/// Its queue is journalled: whoever comes first, the unit's ExecStopPost, the next start or the guard, gives it back.
+fn killed() -> Result<()> {
+    let before = systemd::property(API_1, "CPUQuotaPerSecUSec")?;
+    lab::inject(&[
+        "cpu-quota",
+        "--unit",
+        API_1,
+        "--quota",
+        "50%",
+        "--for",
+        LONG,
+    ])?;
+    ensure!(
+        systemd::property(API_1, "CPUQuotaPerSecUSec")? == "500ms",
+        "not set"
+    );
+    let old = systemd::kill_9(lab::INJECTOR)?;
+    wait::until_true(wait::SOON, "the quota is given back", || {
+        Ok(systemd::property(API_1, "CPUQuotaPerSecUSec")? == before)
+    })?;
+    systemd::wait_restarted(lab::INJECTOR, old)
+}
