@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use observastack_spec::fault::{FaultParameters, FaultRequest};
+use observastack_spec::{Fault, fault::FaultRequest, faults::ConnectError};
 
 use crate::{
     injector,
@@ -16,7 +16,8 @@ use crate::{
     stats::{Samples, now_ns},
 };
 
-const PORT: u16 = 9;
+/// The port that is broken and mended.
+pub(crate) const PORT: u16 = 9;
 const INJECTOR: &str = "observastack-injector.service";
 
 /// How soon a fault acts after it was asked for, stops after it was cleared, and ends after `kill -9` and SIGSTOP.
@@ -85,23 +86,20 @@ impl Effect {
     }
 }
 
-fn request() -> FaultRequest {
-    FaultRequest {
-        unit: probe::UNIT.to_owned(),
-        fault: FaultParameters::ConnectError {
-            port: Some(PORT),
-            errno: "EHOSTUNREACH".to_owned(),
-        },
-        for_ms: 60_000,
-        probability: 1.0,
+fn request() -> Result<FaultRequest> {
+    let fault = Fault::ConnectError(ConnectError {
+        port: Some(PORT),
+        ..ConnectError::new("EHOSTUNREACH".parse()?)
+    });
+    Ok(FaultRequest {
         seed: Some(1),
-        verbose: false,
-    }
+        ..FaultRequest::new(probe::UNIT, fault, Duration::from_secs(60))
+    })
 }
 
 fn inject_and_clear(probe: &mut Running, samples: &mut (Samples, Samples)) -> Result<()> {
     let asked_ns = now_ns();
-    let fault = injector::inject(&request())?;
+    let fault = injector::inject(&request()?)?;
     samples
         .0
         .push(probe.wait_for(true)?.at_ns.saturating_sub(asked_ns));
@@ -114,7 +112,10 @@ fn inject_and_clear(probe: &mut Running, samples: &mut (Samples, Samples)) -> Re
 }
 
 /// The reference: what the usual tool takes to break and mend the same port.
-fn add_and_delete_rule(probe: &mut Running, samples: &mut (Samples, Samples)) -> Result<()> {
+pub(crate) fn add_and_delete_rule(
+    probe: &mut Running,
+    samples: &mut (Samples, Samples),
+) -> Result<()> {
     let add = format!(
         "table inet observastack_bench {{ chain out {{ type filter hook output priority 0; udp dport {PORT} drop\n }}\n}}\n"
     );
@@ -149,7 +150,7 @@ fn nft(script: &str) -> Result<()> {
 
 /// Injects, sends the injector a signal, and measures until the fault is gone; gives systemd the injector back after it.
 fn fault_gone_after(probe: &mut Running, signal: &str) -> Result<u64> {
-    injector::inject(&request())?;
+    injector::inject(&request()?)?;
     probe.wait_for(true)?;
     let pid = main_pid()?;
     let sent_ns = now_ns();

@@ -1,19 +1,23 @@
-//! Benchmarks of an installed lab: run inside it, as root. Each prints a Markdown table, with a reference that was
-//! measured in turns with it in the same run: these machines are shared, and a time alone means nothing.
+//! Benchmarks of an installed lab, run inside it as root, and of the fault engine ([`faults`]), which needs no lab. Each prints
+//! a Markdown table, with a reference that was measured in turns with it in the same run: these machines are shared, and a
+//! time alone means nothing.
 #![forbid(unsafe_code)]
 
 mod effect;
+mod faults;
 mod footprint;
 mod injector;
 mod overhead;
 mod probe;
+mod proxy;
 mod stats;
+mod worker;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Benchmarks of an installed lab.
+/// Benchmarks of an installed lab, and of the fault engine.
 #[derive(Debug, Parser)]
 struct Args {
     #[command(subcommand)]
@@ -28,14 +32,25 @@ enum What {
     Overhead(overhead::Overhead),
     /// What the lab's units hold in memory.
     Footprint,
-    /// Everything, one after the other.
+    /// Everything of an installed lab, one after the other.
     All,
+    /// What the fault engine costs and how exact it is, on this kernel; needs no lab.
+    Faults(faults::Faults),
     /// Internal: the client in the unit under test.
     #[command(hide = true)]
     Probe(probe::Probe),
     /// Internal: the packet exchange in the unit under test.
     #[command(hide = true)]
     Exchange(overhead::Exchange),
+    /// Internal: a process that holds a rule until it is killed.
+    #[command(hide = true)]
+    Hold(faults::Hold),
+    /// Internal: a TCP proxy.
+    #[command(hide = true)]
+    Proxy(proxy::Proxy),
+    /// Internal: pieces of work in the unit under test.
+    #[command(hide = true)]
+    Work(worker::Work),
 }
 
 fn main() -> ExitCode {
@@ -47,7 +62,11 @@ fn main() -> ExitCode {
             .and_then(|()| effect::Effect::default().run())
             .and_then(|()| overhead::Overhead::default().run()),
         What::Probe(probe) => probe.run(),
+        What::Faults(faults) => faults.run(),
         What::Exchange(exchange) => exchange.run(),
+        What::Hold(hold) => hold.run(),
+        What::Proxy(proxy) => proxy.run(),
+        What::Work(work) => work.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

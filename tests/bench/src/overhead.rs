@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use observastack_spec::fault::{FaultParameters, FaultRequest};
+use observastack_spec::{Fault, fault::FaultRequest, faults::PacketLoss};
 
 use crate::{
     injector,
@@ -114,13 +114,14 @@ impl Overhead {
 
 /// Exchanges while a rule that never drops is there.
 fn under(unit: &str, port: Option<u16>, peer: &mut Peer) -> Result<u64> {
+    let loss = Fault::PacketLoss(PacketLoss {
+        port,
+        ..PacketLoss::default()
+    });
     let fault = injector::inject(&FaultRequest {
-        unit: unit.to_owned(),
-        fault: FaultParameters::PacketLoss { port },
-        for_ms: 60_000,
         probability: 0.0,
         seed: Some(1),
-        verbose: false,
+        ..FaultRequest::new(unit, loss, Duration::from_secs(60))
     })?;
     let measured = peer.exchange();
     injector::clear(fault.id)?;

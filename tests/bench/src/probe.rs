@@ -4,17 +4,22 @@
 //! `connect-error`, `send` under a netfilter rule, the reference.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     net::UdpSocket,
-    process::{Child, ChildStdout, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::stats::now_ns;
+use crate::{stats::now_ns, worker};
+
+/// How long a change may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The unit that the probe runs in.
 pub(crate) const UNIT: &str = "observastack-bench-probe.service";
@@ -25,11 +30,17 @@ pub(crate) struct Probe {
     /// The port to connect to.
     #[arg(long)]
     port: u16,
+    /// The cgroup to enter first, where systemd has not put it into one.
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
 }
 
 impl Probe {
     /// Prints a line at each change: the time of the first event of the new kind, and which kind it is.
     pub(crate) fn run(self) -> Result<()> {
+        if let Some(cgroup) = &self.cgroup {
+            worker::enter(cgroup)?;
+        }
         let mut out = std::io::stdout().lock();
         let mut was_faulted = true;
         loop {
@@ -54,10 +65,11 @@ fn is_fault(error: std::io::Error) -> bool {
     error.kind() != std::io::ErrorKind::ConnectionRefused
 }
 
-/// A running probe, as the benchmark sees it. Ends its unit when dropped.
+/// A running probe, as the benchmark sees it. Ends, with its unit, when dropped.
 pub(crate) struct Running {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    has_unit: bool,
+    lines: mpsc::Receiver<String>,
 }
 
 /// A change that the probe saw.
@@ -73,7 +85,8 @@ impl Running {
     /// Starts the probe in a unit of its own in the target slice, and waits for its first event.
     pub(crate) fn start(port: u16) -> Result<Self> {
         let program = std::env::current_exe()?;
-        let mut child = Command::new("systemd-run")
+        let mut command = Command::new("systemd-run");
+        command
             .args([
                 "--quiet",
                 "--pipe",
@@ -83,15 +96,30 @@ impl Running {
             ])
             .arg(format!("--unit={UNIT}"))
             .arg(program)
-            .args(["probe", "--port", &port.to_string()])
+            .args(["probe", "--port", &port.to_string()]);
+        Self::spawn(&mut command, true).context("with systemd-run")
+    }
+
+    /// Starts the probe in a cgroup, where there is no systemd, and waits for its first event.
+    pub(crate) fn start_in(cgroup: &Path, port: u16) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["probe", "--port", &port.to_string(), "--cgroup"])
+            .arg(cgroup);
+        Self::spawn(&mut command, false)
+    }
+
+    fn spawn(command: &mut Command, has_unit: bool) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .context("cannot start the probe with systemd-run")?;
+            .context("cannot start the probe")?;
         let stdout = child.stdout.take().context("the probe has no output")?;
         let mut running = Self {
             child,
-            lines: BufReader::new(stdout),
+            has_unit,
+            lines: worker::lines(stdout),
         };
         running.wait_for(false)?;
         Ok(running)
@@ -100,10 +128,10 @@ impl Running {
     /// Waits for the next change to this kind.
     pub(crate) fn wait_for(&mut self, faulted: bool) -> Result<Change> {
         loop {
-            let mut line = String::new();
-            if self.lines.read_line(&mut line)? == 0 {
-                bail!("the probe has ended");
-            }
+            let line = self
+                .lines
+                .recv_timeout(PATIENCE)
+                .context("the probe has ended, or sees no change")?;
             let (at_ns, kind) = line
                 .trim()
                 .split_once(' ')
@@ -121,7 +149,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = Command::new("systemctl").args(["stop", UNIT]).status();
+        if self.has_unit {
+            let _ = Command::new("systemctl").args(["stop", UNIT]).status();
+        } else {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

@@ -34,6 +34,14 @@ impl Samples {
     }
 }
 
+/// The middle one of some numbers, the lower of two; 0 of none.
+pub(crate) fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len().saturating_sub(1) / 2;
+    sorted.get(middle).copied().unwrap_or(0.0)
+}
+
 /// Now, in nanoseconds of `CLOCK_MONOTONIC`.
 pub(crate) fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -52,5 +60,7 @@ mod tests {
         assert_eq!(samples.quantile_ns(0.99), 99);
         assert_eq!(samples.quantile_ns(1.0), 100);
         assert_eq!(Samples::default().quantile_ns(0.5), 0);
+        assert_eq!(median(&[3.0, -1.0, 2.0, 9.0]), 2.0);
+        assert_eq!(median(&[]), 0.0);
     }
 }
