@@ -10,7 +10,10 @@ use std::{
 use observastack_loader::{has_tcx, interfaces};
 use observastack_spec::{Fault, FieldError};
 
-use crate::volume::{self, Volume};
+use crate::{
+    host,
+    volume::{self, Volume},
+};
 
 /// A path as the kernel's programs know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +93,22 @@ impl Facts {
     }
 }
 
-/// The inode at a path, links followed.
+/// The inode at a path, links followed. Directories that are their owner's alone are looked into by systemd, on request.
 fn inode_of(path: &str) -> Result<Inode, FieldError> {
-    let metadata = fs::metadata(Path::new(path)).map_err(|error| {
-        FieldError::new(
-            "path",
-            path,
-            format!("a file or directory that exists on this machine ({error})"),
-        )
-    })?;
+    let refused = |why: String| {
+        let allowed = format!("a file or directory that exists on this machine ({why})");
+        FieldError::new("path", path, allowed)
+    };
+    let (device, number) = match fs::metadata(Path::new(path)) {
+        Ok(metadata) => (metadata.dev(), metadata.ino()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            host::device_and_inode(path).map_err(|error| refused(error.to_string()))?
+        }
+        Err(error) => return Err(refused(error.to_string())),
+    };
     Ok(Inode {
-        number: metadata.ino(),
-        device: kernel_device(metadata.dev()),
+        number,
+        device: kernel_device(device),
     })
 }
 

@@ -26,6 +26,21 @@ use tracing::{info, warn};
 pub use changes::{Clsact, DmTable, FdLimit, Fill, Fq, Freeze, Limited, Property, UnitStopped};
 pub use command::CommandError;
 
+/// The device and the inode at a path that this process may not look at.
+pub(crate) fn device_and_inode(path: &str) -> Result<(u64, u64), CommandError> {
+    let words = ["--dereference", "--format=%d %i", "--", path];
+    let shown = command::run_as_admin("stat", &words)?;
+    let mut numbers = shown.split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(device)), Some(Ok(inode))) => Ok((device, inode)),
+        _ => Err(CommandError::Failed {
+            command: format!("stat {path}"),
+            status: String::new(),
+            stderr: shown,
+        }),
+    }
+}
+
 /// Gives back what an injector before this one left, and disarms its timers. Returns how many faults were reverted.
 ///
 /// To be called before anything else is changed. What cannot be given back stays in the journal, for the guard to try again.

@@ -104,7 +104,7 @@ pub fn probe(cgroup_root: &Path) -> Vec<Capability> {
             ProgramType::SchedClassifier,
             Some(BpfHelper::BPF_FUNC_skb_cgroup_id),
         ),
-        fq(Path::new(MODULES)),
+        fq(),
         program(
             names::RAW_TRACEPOINT,
             ProgramType::RawTracePoint,
@@ -268,46 +268,45 @@ fn bpf_lsm() -> Capability {
     }
 }
 
-/// Modules of all kernels that are installed.
-const MODULES: &str = "/lib/modules";
-
-/// `fq` is seen in the list of what the kernel was built with, or as a module; both are only files, so the last word has
-/// the first fault.
-fn fq(modules: &Path) -> Capability {
-    const LOADED: &str = "/sys/module/sch_fq";
-    if Path::new(LOADED).exists() {
+/// `fq` is seen loaded, or in the configuration that the kernel was built with; both are only files, so the last word has the
+/// first fault. The modules' own files say more, but a sandboxed service does not see them.
+fn fq() -> Capability {
+    if Path::new("/sys/module/sch_fq").exists() {
         return yes(names::FQ, "sch_fq is loaded");
     }
-    let of_kernel = modules.join(rustix::system::uname().release().to_string_lossy().as_ref());
-    for list in ["modules.builtin", "modules.dep"] {
-        if let Ok(text) = fs::read_to_string(of_kernel.join(list))
-            && text.contains("/sch_fq.ko")
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let config = format!("/boot/config-{release}");
+    let text = fs::read_to_string(&config)
+        .ok()
+        .or_else(|| unpacked(Path::new("/proc/config.gz")));
+    match text {
+        Some(text)
+            if text
+                .lines()
+                .any(|line| line.starts_with("CONFIG_NET_SCH_FQ=")) =>
         {
-            return yes(names::FQ, format!("sch_fq is in {list}"));
+            yes(names::FQ, "the kernel was built with CONFIG_NET_SCH_FQ")
         }
-    }
-    match built_in(Path::new("/proc/config.gz"), "CONFIG_NET_SCH_FQ=") {
-        Some(true) => yes(names::FQ, "built in, by /proc/config.gz"),
-        Some(false) => no(
+        Some(_) => no(
             names::FQ,
             "this kernel is built without CONFIG_NET_SCH_FQ; Debian's and Ubuntu's own kernels have it",
         ),
         None => unknown(
             names::FQ,
-            format!("no module sch_fq in {}", of_kernel.display()),
+            format!("sch_fq is not loaded, and there is no {config}: modprobe sch_fq"),
         ),
     }
 }
 
-/// Whether a line of the kernel's configuration begins like this; `None` where it can't be read.
-fn built_in(config: &Path, line: &str) -> Option<bool> {
-    let zcat = std::process::Command::new("zcat")
-        .arg(config)
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&zcat.stdout);
-    (zcat.status.success() && !text.is_empty())
-        .then(|| text.lines().any(|found| found.starts_with(line)))
+/// A compressed file's text.
+fn unpacked(file: &Path) -> Option<String> {
+    let zcat = std::process::Command::new("zcat").arg(file).output().ok()?;
+    zcat.status
+        .success()
+        .then(|| String::from_utf8_lossy(&zcat.stdout).into_owned())
 }
 
 /// What attaches kprobes; only a kernel with `CONFIG_KPROBES` has it.

@@ -87,8 +87,14 @@ fn protocol(scene: &mut Scene) -> Result<()> {
         }
         let counts = scene.disarm(armed)?;
         let expected = if protocol == TCP { tcp } else { SOME };
+        // A connection that gets no answer asks again, as often as there is time.
+        let is_all = if protocol == TCP {
+            counts.injected >= expected
+        } else {
+            counts.injected == expected
+        };
         ensure!(
-            expected > 0 && counts.injected == expected && counts.matched == expected,
+            expected > 0 && is_all && counts.matched == counts.injected,
             "protocol {protocol}: {expected} were lost, the kernel counts {counts:?}"
         );
         // What a stream sends again would be the next round's.
