@@ -43,16 +43,23 @@ impl FdLimit {
         self
     }
 
-    /// The change with processes that have come since, without those that have gone; `None` where nobody has come.
+    /// The change with processes that have come since, without those that have gone, and with what listed ones have got since:
+    /// systemd sets a new process's limits after it is in the unit's cgroup. `None` where nothing is new.
     pub(crate) fn grown(&self) -> Option<Self> {
         let newcomers = self.newcomers();
-        if newcomers.is_empty() {
-            return None;
-        }
         let mut grown = self.clone();
         grown.processes.retain(Limited::lives);
+        let mut is_new = !newcomers.is_empty();
+        for process in &mut grown.processes {
+            if let Some((soft, hard)) = limits(process.pid)
+                && soft != self.lowered(process)
+            {
+                (process.soft, process.hard) = (soft, hard);
+                is_new = true;
+            }
+        }
         grown.processes.extend(newcomers);
-        Some(grown)
+        is_new.then_some(grown)
     }
 
     /// Lowers the limits of the processes that are listed.
@@ -245,6 +252,25 @@ mod tests {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    #[test]
+    fn a_process_whose_limits_are_set_after_it_has_come_is_limited_again_and_gets_those_back() {
+        let mut child = child();
+        let directory = cgroup(&[pid(&child)]);
+        let (_, hard) = limits(pid(&child)).unwrap();
+        let change = change(&directory, 7).prepare();
+        change.apply().unwrap();
+        // As systemd does between the fork and the program's start.
+        change.processes[0].set(Some(99)).unwrap();
+        let grown = change.grown().unwrap();
+        grown.apply().unwrap();
+        assert_eq!(limits(pid(&child)).unwrap(), (Some(7), hard));
+        assert_eq!(grown.grown(), None);
+        grown.revert().unwrap();
+        assert_eq!(limits(pid(&child)).unwrap(), (Some(99), hard));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
