@@ -110,10 +110,10 @@ fn syscall_error() -> Result<()> {
     Ok(())
 }
 
+/// A file of the unit's cgroup; nothing where its controller is not in use, as without any limit.
 fn cgroup_file(unit: &str, file: &str) -> Result<String> {
-    Ok(fs::read_to_string(systemd::cgroup(unit)?.join(file))?
-        .trim()
-        .to_owned())
+    let text = fs::read_to_string(systemd::cgroup(unit)?.join(file)).unwrap_or_default();
+    Ok(text.trim().to_owned())
 }
 
 /// A systemd property and the cgroup's file change with the fault, and are what they were after it.

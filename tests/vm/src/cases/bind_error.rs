@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use observastack_loader::abi::packet::{Address, TCP, UDP};
+use socket2::{Domain, Socket, Type};
 
 use super::Case;
 use crate::{
     agent::Protocol,
     rules::{LOCALHOST, Plan, errno},
     scene::Scene,
-    traffic::outside,
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -29,9 +29,22 @@ fn any_port(ip: impl Into<IpAddr>) -> SocketAddr {
     SocketAddr::new(ip.into(), 0)
 }
 
-/// A port that nobody has.
-fn free_port() -> Result<u16> {
-    Ok(outside(LOCALHOST)?.local_addr()?.port())
+/// Two ports that nobody has, with either protocol: also none that a connection has just left.
+fn free_ports() -> Result<[u16; 2]> {
+    let mut found = Vec::new();
+    // They are held until both are found, so that they differ. Sockets that never listened leave nothing behind.
+    let mut held = Vec::new();
+    while found.len() < 2 {
+        let tcp = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        tcp.bind(&any_port(LOCALHOST).into())?;
+        let address = tcp.local_addr()?.as_socket().context("no address")?;
+        let udp = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+        if udp.bind(&address.into()).is_ok() {
+            found.push(address.port());
+        }
+        held.push((tcp, udp));
+    }
+    Ok([found[0], found[1]])
 }
 
 fn every_errno(scene: &mut Scene) -> Result<()> {
@@ -128,8 +141,7 @@ fn fails_where(
 }
 
 fn port(scene: &mut Scene) -> Result<()> {
-    let (covered, other) = (free_port()?, free_port()?);
-    ensure!(covered != other, "one port twice");
+    let [covered, other] = free_ports()?;
     let at = |port| SocketAddr::from((LOCALHOST, port));
     let mut binds = Vec::new();
     for protocol in BOTH {
