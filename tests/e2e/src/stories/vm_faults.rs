@@ -28,7 +28,6 @@ pub(super) fn tests() -> Vec<Trial> {
             "vm_syscall_error_fails_reads_below_a_path_only",
             syscall_error,
         ),
-        test("vm_cpu_quota_is_set_throttles_and_is_given_back", cpu_quota),
         test("vm_memory_limit_is_set_and_given_back", memory_limit),
         test("vm_tasks_limit_is_set_and_given_back", tasks_limit),
         test("vm_disk_delay_slows_writes_and_is_taken_off", disk_delay),
@@ -122,7 +121,6 @@ fn limit(
     unit: &str,
     (property, file): (&str, &str),
     (shown, written): (&str, &str),
-    meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let now = || -> Result<(String, String)> {
         Ok((systemd::property(unit, property)?, cgroup_file(unit, file)?))
@@ -134,7 +132,6 @@ fn limit(
         under == (shown.to_owned(), written.to_owned()),
         "under the fault: {under:?}"
     );
-    meanwhile()?;
     lab::clear(id)?;
     let after = now()?;
     ensure!(
@@ -149,31 +146,12 @@ fn limit(
     Ok(())
 }
 
-fn cpu_quota() -> Result<()> {
-    // Without the controller there is no such count, and without a quota no controller.
-    let throttled = || systemd::cgroup_value(API_1, "cpu.stat", "nr_throttled").unwrap_or(0);
-    let before = throttled();
-    limit(
-        &["cpu-quota", "--quota", "10%"],
-        API_1,
-        ("CPUQuotaPerSecUSec", "cpu.max"),
-        ("100ms", "10000 100000"),
-        || {
-            wait::until_true(wait::SOON, "the unit is throttled", || {
-                let _ = http::curl(&["http://127.0.0.1:8101/report/sales"])?;
-                Ok(throttled() > before)
-            })
-        },
-    )
-}
-
 fn memory_limit() -> Result<()> {
     limit(
         &["memory-limit", "--limit", "256MiB"],
         INVENTORY,
         ("MemoryMax", "memory.max"),
         ("268435456", "268435456"),
-        || Ok(()),
     )
 }
 
@@ -183,7 +161,6 @@ fn tasks_limit() -> Result<()> {
         API_2,
         ("TasksMax", "pids.max"),
         ("40", "40"),
-        || Ok(()),
     )
 }
 
