@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use observastack_loader::capability::{Answer, Capability};
+use observastack_loader::capability::{Answer, Capability, kernel_config};
 
 use crate::{host::guard, volume};
 
@@ -145,25 +145,6 @@ fn socket_destroy() -> Capability {
                 .to_owned(),
         },
     }
-}
-
-/// The running kernel's configuration, where the distribution or the kernel shows it.
-fn kernel_config() -> Option<String> {
-    let release = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    fs::read_to_string(format!("/boot/config-{release}"))
-        .ok()
-        .or_else(|| {
-            let zcat = std::process::Command::new("zcat")
-                .arg("/proc/config.gz")
-                .output()
-                .ok()?;
-            zcat.status
-                .success()
-                .then(|| String::from_utf8_lossy(&zcat.stdout).into_owned())
-        })
 }
 
 fn data_volume() -> Capability {

@@ -1,6 +1,6 @@
 //! What the running kernel can do: asked of the kernel itself, never guessed from its version.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::OnceLock};
 
 use aya::{
     maps::MapType,
@@ -274,15 +274,7 @@ fn fq() -> Capability {
     if Path::new("/sys/module/sch_fq").exists() {
         return yes(names::FQ, "sch_fq is loaded");
     }
-    let release = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    let config = format!("/boot/config-{release}");
-    let text = fs::read_to_string(&config)
-        .ok()
-        .or_else(|| unpacked(Path::new("/proc/config.gz")));
-    match text {
+    match kernel_config() {
         Some(text)
             if text
                 .lines()
@@ -296,9 +288,26 @@ fn fq() -> Capability {
         ),
         None => unknown(
             names::FQ,
-            format!("sch_fq is not loaded, and there is no {config}: modprobe sch_fq"),
+            "sch_fq is not loaded, and the kernel's configuration cannot be read: modprobe sch_fq",
         ),
     }
+}
+
+/// The configuration that the running kernel was built with, where the distribution (`/boot/config-RELEASE`) or the kernel
+/// itself (`/proc/config.gz`) shows it. Read once: it stays the same while the kernel runs.
+pub fn kernel_config() -> Option<&'static str> {
+    static CONFIG: OnceLock<Option<String>> = OnceLock::new();
+    CONFIG
+        .get_or_init(|| {
+            let release = rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned();
+            fs::read_to_string(format!("/boot/config-{release}"))
+                .ok()
+                .or_else(|| unpacked(Path::new("/proc/config.gz")))
+        })
+        .as_deref()
 }
 
 /// A compressed file's text.

@@ -1,5 +1,7 @@
 //! The engine's loop.
 
+mod panicking;
+
 use std::{
     path::PathBuf,
     sync::{
@@ -13,7 +15,7 @@ use std::{
 
 use observastack_abi::counts::RuleCounts;
 use observastack_loader::{ArmError, FaultKind, Loader, clock::monotonic_ns};
-use observastack_spec::api::{Counts, Decision, FaultList, FaultState, FaultStatus, PanicStatus};
+use observastack_spec::api::{Counts, Decision, FaultList, FaultState, FaultStatus};
 use tokio::sync::broadcast;
 use tracing::{debug, info, warn};
 
@@ -283,17 +285,6 @@ impl Worker {
         })
     }
 
-    /// A panic that was declared offline counts too.
-    fn refuse_in_panic(&mut self) -> Result<(), EngineError> {
-        if self.panicked.is_none() {
-            self.panicked = panic::read(&self.state_dir);
-        }
-        match self.panicked {
-            Some(_) => Err(EngineError::Panicked),
-            None => Ok(()),
-        }
-    }
-
     fn hold(&mut self, held: Held) -> Result<FaultStatus, EngineError> {
         self.refuse_in_panic()?;
         let Held {
@@ -388,39 +379,6 @@ impl Worker {
         ids.into_iter()
             .filter_map(|id| self.end(id, state))
             .collect()
-    }
-
-    /// The kernel lets go first: writing the file may take a while.
-    fn panic(&mut self, by_uid: u32) -> Result<(PanicStatus, Vec<FaultStatus>), EngineError> {
-        if let Ok(loader) = &mut self.loader {
-            let _ = loader.set_lease(0);
-        }
-        let ended = self.end_all(FaultState::Reverted);
-        let written = panic::write(&self.state_dir, by_uid);
-        self.panicked = Some(written.map_err(|source| EngineError::PanicFile {
-            what: "write",
-            source,
-        })?);
-        Ok((self.panic_status(ended.len() as u64), ended))
-    }
-
-    fn lift_panic(&mut self) -> Result<PanicStatus, EngineError> {
-        panic::lift(&self.state_dir).map_err(|source| EngineError::PanicFile {
-            what: "remove",
-            source,
-        })?;
-        self.panicked = None;
-        Ok(self.panic_status(0))
-    }
-
-    fn panic_status(&mut self, faults_ended: u64) -> PanicStatus {
-        let _ = self.refuse_in_panic();
-        PanicStatus {
-            panicked: self.panicked.is_some(),
-            since_unix_ms: self.panicked.map(|panic| panic.since_unix_ms),
-            by_uid: self.panicked.map(|panic| panic.by_uid),
-            faults_ended,
-        }
     }
 
     fn active(&self) -> impl Iterator<Item = FaultStatus> {
