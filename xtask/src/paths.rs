@@ -2,14 +2,23 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 
 /// The repository's root: the folder that holds `xtask/`.
+///
+/// `cargo run` says at run time where that is. What was compiled in is only for a binary that is started by itself: with a target
+/// directory that several checkouts share, it can name the checkout that compiled it, which may be gone.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let xtask = env::var_os("CARGO_MANIFEST_DIR")
+            .map(PathBuf::from)
+            .filter(|dir| dir.ends_with("xtask"))
+            .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+        xtask.parent().unwrap_or(Path::new(".")).to_owned()
+    });
+    &ROOT
 }
 
 /// Cargo's target directory: `CARGO_TARGET_DIR` (relative to the working directory, as cargo takes it) or `target/`.

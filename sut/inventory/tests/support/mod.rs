@@ -23,10 +23,7 @@ pub use service::Service;
 use std::time::{Duration, Instant};
 
 /// Waits until `probe` gives something, for at most 30 s; `what` is for the failure.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut probe: impl FnMut() -> F,
-) -> T {
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(found) = probe().await {

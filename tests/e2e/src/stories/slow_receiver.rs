@@ -112,13 +112,12 @@ fn slows() -> Result<()> {
         "MiB/s: {free:.0} freely, {slowed:.3} with a window of 4 KiB, {other:.0} to a bystander, {again:.0} afterwards"
     ));
     ensure!(lab::count(&ended, "injected")? > 0, "{ended}");
+    // Beside what is slowed, not beside each other: a free transfer takes so little time that one stall of this machine halves its rate.
     ensure!(
-        slowed * 4.0 < free,
-        "{slowed} MiB/s is not slow against {free}"
-    );
-    ensure!(
-        other * 4.0 > free && again * 4.0 > free,
-        "the bystander or the time after is slow: {other} and {again} MiB/s against {free}"
+        [free, other, again]
+            .iter()
+            .all(|rate| slowed * 20.0 < *rate),
+        "{slowed} MiB/s is not slow against {free} before, {other} to a bystander and {again} afterwards"
     );
     Ok(())
 }
