@@ -51,14 +51,36 @@ pub struct Packet {
     pub remote: Address,
     /// The IP protocol's number.
     pub protocol: u8,
-    /// Whether it opens a TCP connection.
-    pub is_syn: bool,
     /// Ports in host order; 0 where the protocol has none, or the packet is a fragment but the first.
     pub source_port: u16,
     /// As above.
     pub destination_port: u16,
     /// Bytes of the largest packet that this becomes on a wire, from the IP header on.
     pub wire_len: u32,
+    /// Where the TCP or UDP header begins, counted from the IP header; 0 where there is none.
+    pub transport: u32,
+    /// What the TCP header says: its flags (RFC 9293, 3.1).
+    pub tcp_flags: u8,
+    /// And its window, unscaled, in host order.
+    pub tcp_window: u16,
+}
+
+/// TCP's flags (RFC 9293, 3.1).
+pub mod tcp {
+    /// Opens a connection.
+    pub const SYN: u8 = 0x02;
+    /// Ends it at once.
+    pub const RST: u8 = 0x04;
+    /// Acknowledges what came before.
+    pub const ACK: u8 = 0x10;
+}
+
+impl Packet {
+    /// Whether it opens a TCP connection: SYN set, ACK not.
+    #[inline(always)]
+    pub const fn is_syn(&self) -> bool {
+        self.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+    }
 }
 
 /// A rule's condition on packets.
@@ -98,7 +120,7 @@ impl PacketFilter {
     pub const fn matches(&self, packet: &Packet) -> bool {
         (self.port == 0 || self.port == packet.source_port || self.port == packet.destination_port)
             && (self.protocol == 0 || self.protocol == packet.protocol)
-            && (self.flags & FILTER_SYN_ONLY == 0 || packet.is_syn)
+            && (self.flags & FILTER_SYN_ONLY == 0 || packet.is_syn())
             && self.is_peer(&packet.remote)
     }
 
@@ -137,10 +159,10 @@ mod tests {
         let packet = Packet {
             remote: Address::v4(0x0a00_0001),
             protocol: TCP,
-            is_syn: false,
             source_port: 5440,
             destination_port: 40_000,
             wire_len: 60,
+            ..Packet::default()
         };
         let any = PacketFilter::default();
         for (filter, expected) in [

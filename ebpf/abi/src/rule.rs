@@ -81,12 +81,17 @@ pub mod fault {
 pub struct ActiveSlots {
     /// By [`fault`]; bit n is slot n.
     pub of: [u8; 12],
-    /// The faults, bit n for number n, that have a rule here which asks for what is in a packet's headers.
+    /// The faults, bit n for number n, that have a rule here.
+    pub faults: u32,
+    /// Those of them that have a rule which asks for what is in a packet's headers.
     pub headers: u32,
 }
 
-const _: () = assert!(size_of::<ActiveSlots>() == 16);
+const _: () = assert!(size_of::<ActiveSlots>() == 20);
 const _: () = assert!(RULES_PER_UNIT <= u8::BITS);
+
+/// Where the [`ActiveSlots`] of all units together are, behind those of each: an event that no unit's rule is about needs no unit.
+pub const ALL_UNITS: u32 = crate::unit::MAX_UNITS;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,10 @@ use aya::{
     programs::{ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
-use observastack_abi::{counts::RuleCounts, rule::ActiveSlots};
+use observastack_abi::{
+    counts::RuleCounts,
+    rule::{ALL_UNITS, ActiveSlots},
+};
 
 use crate::{
     attachments::{Attachments, Machine, interfaces},
@@ -365,14 +368,19 @@ impl Loader {
         })
     }
 
-    /// Tells the programs which slots of a unit have rules.
+    /// Tells the programs which slots of a unit have rules, and whether any unit has.
     fn show_active(&mut self, unit: u32) -> Result<(), MapError> {
         let mut active = ActiveSlots::default();
+        let mut all = ActiveSlots::default();
         for (kind, table) in &self.tables {
-            active.of[kind.index()] = table.taken(unit);
+            let taken = table.taken(unit);
+            active.of[kind.index()] = taken;
+            active.faults |= u32::from(taken != 0) << kind.index();
             active.headers |= u32::from(table.needs_headers(unit)) << kind.index();
+            all.faults |= u32::from(table.is_used()) << kind.index();
         }
-        self.active.set(unit, active, 0)
+        self.active.set(unit, active, 0)?;
+        self.active.set(ALL_UNITS, all, 0)
     }
 
     /// Ends a rule at once and gives its last counts.

@@ -24,6 +24,8 @@ pub(crate) trait RuleTable {
     fn counts(&self, unit: u32, slot: u32) -> Result<RuleCounts, MapError>;
     /// The slots of a unit that are taken, a bit for each.
     fn taken(&self, unit: u32) -> u8;
+    /// Whether any unit has a rule.
+    fn is_used(&self) -> bool;
     /// Whether a rule of a unit asks for what is in a packet's headers.
     fn needs_headers(&self, unit: u32) -> bool;
 }
@@ -118,6 +120,10 @@ impl<R: KernelRule> RuleTable for RuleMap<R> {
 
     fn taken(&self, unit: u32) -> u8 {
         self.taken[unit as usize]
+    }
+
+    fn is_used(&self) -> bool {
+        self.taken.iter().any(|slots| *slots != 0)
     }
 
     fn needs_headers(&self, unit: u32) -> bool {

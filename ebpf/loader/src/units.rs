@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError},
 };
-use observastack_abi::unit::{MAX_UNITS, UnitName};
+use observastack_abi::unit::{MAX_UNITS, NO_UNIT, UnitName, place_entry, place_of};
 
 use crate::cgroup;
 
@@ -14,6 +14,8 @@ use crate::cgroup;
 pub(crate) struct UnitTable {
     names: HashMap<MapData, UnitName, u32>,
     cgroups: HashMap<MapData, u64, u32>,
+    /// What the programs ask before `cgroups`.
+    places: Array<MapData, u64>,
     slices: HashMap<MapData, u64, u32>,
     lost: Array<MapData, u64>,
     known: Vec<Option<Known>>,
@@ -42,6 +44,7 @@ impl UnitTable {
         Some(Self {
             names: HashMap::try_from(ebpf.take_map("UNIT_NAMES")?).ok()?,
             cgroups: HashMap::try_from(ebpf.take_map("CGROUPS")?).ok()?,
+            places: Array::try_from(ebpf.take_map("CGROUP_ENTRIES")?).ok()?,
             slices: HashMap::try_from(ebpf.take_map("SLICES")?).ok()?,
             lost: Array::try_from(ebpf.take_map("CGROUPS_LOST")?).ok()?,
             known: (0..MAX_UNITS).map(|_| None).collect(),
@@ -99,7 +102,11 @@ impl UnitTable {
         for path in paths {
             let mut full = None;
             cgroup::walk(path.as_ref(), &mut |id| {
-                if let Err(error) = self.cgroups.insert(id, unit, 0) {
+                let entered = self
+                    .places
+                    .set(place_of(id), place_entry(id, unit), 0)
+                    .and_then(|()| self.cgroups.insert(id, unit, 0));
+                if let Err(error) = entered {
                     full = Some(error);
                 }
                 Ok(())
@@ -137,6 +144,9 @@ impl UnitTable {
             .map(|(id, _)| id)
             .collect();
         for id in stale {
+            // It may have been another cgroup's: that one has to ask the table then, which is slower and no less right. Setting it
+            // can't fail: the array is as long as there are places.
+            let _ = self.places.set(place_of(id), place_entry(id, NO_UNIT), 0);
             // `cgroup_rmdir` may have been quicker.
             let _ = self.cgroups.remove(&id);
         }

@@ -12,6 +12,7 @@ use observastack_abi::{
 
 use crate::{
     atomic::fetch_add,
+    clock::about_ns,
     passing::Passing,
     rule::{any, decide, event},
 };
@@ -26,13 +27,20 @@ static BANDWIDTH_COUNTS: Array<RuleCounts> = Array::with_max_entries(MAX_RULES, 
 pub(crate) fn overflows(skb: *mut __sk_buff, passing: &Passing) -> bool {
     any(
         passing.unit,
-        fault::BANDWIDTH,
+        passing.active(fault::BANDWIDTH),
         &BANDWIDTH_RULES,
         &BANDWIDTH_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
             if !passing.is_meant_by(&rule.filter)
-                || decide(&rule.head, counts, event::PACKET, rule.filter.port).is_none()
+                || decide(
+                    &rule.head,
+                    counts,
+                    about_ns,
+                    event::PACKET,
+                    rule.filter.port,
+                )
+                .is_none()
             {
                 return false;
             }

@@ -5,10 +5,13 @@ use observastack_abi::{
     bind_error::BindErrorRule,
     counts::RuleCounts,
     packet::Packet,
-    rule::{MAX_RULES, fault},
+    rule::{ActiveSlots, MAX_RULES, fault},
 };
 
-use crate::rule::{any, decide, errno, event};
+use crate::{
+    clock::about_ns,
+    rule::{any, decide, errno, event},
+};
 
 #[map]
 static BIND_ERROR_RULES: Array<BindErrorRule> = Array::with_max_entries(MAX_RULES, 0);
@@ -17,17 +20,24 @@ static BIND_ERROR_COUNTS: Array<RuleCounts> = Array::with_max_entries(MAX_RULES,
 
 /// The negative errno that the call is to fail with, or 0. `wanted` has the address as its destination.
 #[inline(always)]
-pub(crate) fn retval(unit: u32, wanted: &Packet) -> i32 {
+pub(crate) fn retval(unit: u32, active: &ActiveSlots, wanted: &Packet) -> i32 {
     let mut retval = 0;
     any(
         unit,
-        fault::BIND_ERROR,
+        active.of[fault::BIND_ERROR],
         &BIND_ERROR_RULES,
         &BIND_ERROR_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
             let is_faulted = rule.filter.matches(wanted)
-                && decide(&rule.head, counts, event::BIND, wanted.destination_port).is_some();
+                && decide(
+                    &rule.head,
+                    counts,
+                    about_ns,
+                    event::BIND,
+                    wanted.destination_port,
+                )
+                .is_some();
             if is_faulted {
                 retval = errno(rule.retval);
             }

@@ -13,6 +13,7 @@ use observastack_abi::{
 };
 
 use crate::{
+    clock::about_ns,
     passing::Passing,
     rule::{any, decide, event},
 };
@@ -27,13 +28,19 @@ static LATENCY_COUNTS: Array<RuleCounts> = Array::with_max_entries(MAX_RULES, 0)
 pub(crate) fn delay(skb: *mut __sk_buff, passing: &Passing) {
     any(
         passing.unit,
-        fault::LATENCY,
+        passing.active(fault::LATENCY),
         &LATENCY_RULES,
         &LATENCY_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
             if passing.is_meant_by(&rule.filter)
-                && let Some(n) = decide(&rule.head, counts, event::PACKET, rule.filter.port)
+                && let Some(n) = decide(
+                    &rule.head,
+                    counts,
+                    about_ns,
+                    event::PACKET,
+                    rule.filter.port,
+                )
             {
                 let delay_ns = observastack_delay(
                     u32::from(rule.distribution),

@@ -6,8 +6,8 @@ use aya_ebpf::{macros::map, maps::Array};
 #[map]
 static LEASE: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Whether the injector's lease holds at `now_ns`.
+/// When the injector's lease ends, or has ended.
 #[inline(always)]
-pub(crate) fn holds(now_ns: u64) -> bool {
-    LEASE.get(0).is_some_and(|until_ns| now_ns < *until_ns)
+pub(crate) fn until_ns() -> u64 {
+    LEASE.get(0).map_or(0, |until_ns| *until_ns)
 }

@@ -10,8 +10,9 @@
 //! | `hooks/security.rs` | one for each LSM hook | BPF LSM | [`syscall_error`] |
 //! | `hooks/syscall.rs` | `sys_enter` | the raw tracepoint | [`signal`] |
 //!
-//! Every hook does the same: find the unit of the event ([`units::index_of`]), look at that unit's rules ([`rule::any`]), and
-//! let [`rule::decide`] decide, count and log.
+//! Every hook does the same, and stops as soon as it can: ask whether there is any rule for it ([`rule::are_any`]), find the unit of
+//! the event ([`units::index_of`]), look at that unit's rules ([`rule::active`], [`rule::any`]), and let [`rule::decide`] decide,
+//! count and log.
 #![no_std]
 #![no_main]
 #![allow(
@@ -23,6 +24,7 @@
 mod atomic;
 mod bandwidth;
 mod bind_error;
+mod clock;
 mod connect_error;
 mod hooks;
 mod latency;

@@ -10,6 +10,7 @@ use observastack_abi::{
 };
 
 use crate::{
+    clock::about_ns,
     passing::Passing,
     rule::{any, decide, event},
 };
@@ -24,14 +25,21 @@ static MTU_BLACKHOLE_COUNTS: Array<RuleCounts> = Array::with_max_entries(MAX_RUL
 pub(crate) fn drops(passing: &Passing) -> bool {
     any(
         passing.unit,
-        fault::MTU_BLACKHOLE,
+        passing.active(fault::MTU_BLACKHOLE),
         &MTU_BLACKHOLE_RULES,
         &MTU_BLACKHOLE_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
             passing.packet.wire_len > rule.mtu
                 && passing.is_meant_by(&rule.filter)
-                && decide(&rule.head, counts, event::PACKET, rule.filter.port).is_some()
+                && decide(
+                    &rule.head,
+                    counts,
+                    about_ns,
+                    event::PACKET,
+                    rule.filter.port,
+                )
+                .is_some()
         },
     )
 }

@@ -11,6 +11,7 @@ use observastack_abi::{
 };
 
 use crate::{
+    clock::about_ns,
     passing::Passing,
     rule::{any, decide, event},
 };
@@ -25,13 +26,20 @@ static PACKET_LOSS_COUNTS: Array<RuleCounts> = Array::with_max_entries(MAX_RULES
 pub(crate) fn drops(passing: &Passing) -> bool {
     any(
         passing.unit,
-        fault::PACKET_LOSS,
+        passing.active(fault::PACKET_LOSS),
         &PACKET_LOSS_RULES,
         &PACKET_LOSS_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
             passing.is_meant_by(&rule.filter)
-                && decide(&rule.head, counts, event::PACKET, rule.filter.port).is_some()
+                && decide(
+                    &rule.head,
+                    counts,
+                    about_ns,
+                    event::PACKET,
+                    rule.filter.port,
+                )
+                .is_some()
         },
     )
 }

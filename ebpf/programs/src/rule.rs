@@ -1,52 +1,64 @@
 //! What happens to one event: the unit's rules are looked at one after the other, and each counts, numbers and decides.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::map, maps::Array};
+use aya_ebpf::{helpers::bpf_get_current_cgroup_id, macros::map, maps::Array};
 use aya_log_ebpf::debug;
 use observastack_abi::{
     counts::RuleCounts,
     decision::{in_burst, is_faulted, is_its_turn},
     rule::{
-        ActiveSlots, FLAG_BURST, FLAG_VERBOSE, LOG_INTERVAL_NS, MAX_ERRNO, RULES_PER_UNIT,
-        RuleHead, slot_index,
+        ALL_UNITS, ActiveSlots, FLAG_BURST, FLAG_VERBOSE, LOG_INTERVAL_NS, MAX_ERRNO,
+        RULES_PER_UNIT, RuleHead, slot_index,
     },
-    unit::MAX_UNITS,
 };
 
-use crate::{atomic::fetch_increment, lease};
+use crate::{atomic::fetch_increment, lease, units};
 
-/// Which slots of each unit have rules.
+/// Which slots of each unit have rules, and of all units together.
 #[map]
-static ACTIVE_SLOTS: Array<ActiveSlots> = Array::with_max_entries(MAX_UNITS, 0);
+static ACTIVE_SLOTS: Array<ActiveSlots> = Array::with_max_entries(ALL_UNITS + 1, 0);
 
-/// The slots of a unit that have rules of one fault, a bit for each.
+/// Which slots of a unit have rules; `None` where none of these faults, a bit for each, has one.
 #[inline(always)]
-pub(crate) fn active_slots(unit: u32, fault: usize) -> u8 {
-    ACTIVE_SLOTS.get(unit).map_or(0, |slots| slots.of[fault])
+pub(crate) fn active(unit: u32, faults: u32) -> Option<&'static ActiveSlots> {
+    let slots = ACTIVE_SLOTS.get(unit)?;
+    (slots.faults & faults != 0).then_some(slots)
 }
 
-/// Whether a unit has a rule of these faults, a bit for each, that asks for what is in a packet's headers.
+/// Whether any unit has a rule of these faults: the least that an event can cost.
 #[inline(always)]
-pub(crate) fn needs_headers(unit: u32, faults: u32) -> bool {
-    ACTIVE_SLOTS
-        .get(unit)
-        .is_some_and(|slots| slots.headers & faults != 0)
+pub(crate) fn are_any(faults: u32) -> bool {
+    active(ALL_UNITS, faults).is_some()
 }
 
-/// Shows each rule of a unit, in the order of their slots, until `visit` says true; whether it did.
+/// The unit that makes a call, for hooks that run in the caller's context, and which slots of it have rules; `None` where it has
+/// no rule of these faults.
+#[inline(always)]
+pub(crate) fn caller(faults: u32) -> Option<(u32, &'static ActiveSlots)> {
+    if !are_any(faults) {
+        return None;
+    }
+    // SAFETY: the helper takes no arguments.
+    let unit = units::index_of(unsafe { bpf_get_current_cgroup_id() })?;
+    Some((unit, active(unit, faults)?))
+}
+
+/// Shows each rule that a unit has of one fault, in the order of their slots, until `visit` says true; whether it did.
+///
+/// `active` has a bit for each slot that has a rule.
 #[inline(always)]
 pub(crate) fn any<R>(
     unit: u32,
-    fault: usize,
+    active: u8,
     rules: &Array<R>,
     counts: &Array<RuleCounts>,
     head: fn(&R) -> &RuleHead,
     mut visit: impl FnMut(&R, *mut RuleCounts) -> bool,
 ) -> bool {
-    let active = active_slots(unit, fault);
-    if active == 0 {
-        return false;
-    }
     for slot in 0..RULES_PER_UNIT {
+        // Slots are given out from the first: there is seldom a second one.
+        if active >> slot == 0 {
+            return false;
+        }
         if active & (1 << slot) == 0 {
             continue;
         }
@@ -71,16 +83,22 @@ pub(crate) mod event {
 
 /// Counts and decides an event that a rule covers; its number where it is to be faulted.
 ///
-/// `event` names the event in a verbose rule's log, `detail` is the port or the call that it was matched by.
+/// `clock` is one of [`crate::clock`]. `event` names the event in a verbose rule's log, `detail` is the port or the call that it was
+/// matched by.
 #[inline(always)]
 pub(crate) fn decide(
     head: &RuleHead,
     counts: *mut RuleCounts,
+    clock: fn(u64) -> u64,
     event: u32,
     detail: u16,
 ) -> Option<u64> {
-    // SAFETY: the helper takes no arguments and has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let lease_ns = lease::until_ns();
+    let now_ns = clock(if head.end_ns < lease_ns {
+        head.end_ns
+    } else {
+        lease_ns
+    });
     if now_ns >= head.end_ns {
         return None;
     }
@@ -93,7 +111,7 @@ pub(crate) fn decide(
             &raw mut (*counts).granted,
         )
     };
-    if !lease::holds(now_ns) {
+    if now_ns >= lease_ns {
         fetch_increment(skipped);
         return None;
     }
@@ -173,7 +191,8 @@ fn may_log(counts: *mut RuleCounts, faulted: bool, now_ns: u64) -> bool {
         } else {
             &raw mut (*counts).logged_ns
         };
-        if now_ns.wrapping_sub(*logged_ns) < LOG_INTERVAL_NS {
+        // The last one may have had a more exact clock.
+        if (now_ns.wrapping_sub(*logged_ns) as i64) < LOG_INTERVAL_NS as i64 {
             return false;
         }
         *logged_ns = now_ns;

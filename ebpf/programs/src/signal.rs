@@ -6,11 +6,14 @@
 use aya_ebpf::{helpers::generated::bpf_send_signal, macros::map, maps::Array};
 use observastack_abi::{
     counts::RuleCounts,
-    rule::{MAX_RULES, fault},
+    rule::{ActiveSlots, MAX_RULES, fault},
     signal::SignalRule,
 };
 
-use crate::rule::{any, decide, event};
+use crate::{
+    clock::exact_ns,
+    rule::{any, decide, event},
+};
 
 #[map]
 static SIGNAL_RULES: Array<SignalRule> = Array::with_max_entries(MAX_RULES, 0);
@@ -19,16 +22,16 @@ static SIGNAL_COUNTS: Array<RuleCounts> = Array::with_max_entries(MAX_RULES, 0);
 
 /// Sends what rules ask for at this system call.
 #[inline(always)]
-pub(crate) fn send(unit: u32, syscall: u32) {
+pub(crate) fn send(unit: u32, active: &ActiveSlots, syscall: u32) {
     any(
         unit,
-        fault::SIGNAL,
+        active.of[fault::SIGNAL],
         &SIGNAL_RULES,
         &SIGNAL_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
             if rule.syscall == syscall
-                && decide(&rule.head, counts, event::SYSCALL, syscall as u16).is_some()
+                && decide(&rule.head, counts, exact_ns, event::SYSCALL, syscall as u16).is_some()
             {
                 // SAFETY: the helper sends to the process that is running, with any number.
                 unsafe { bpf_send_signal(rule.signal) };

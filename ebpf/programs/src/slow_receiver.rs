@@ -12,15 +12,15 @@ use aya_ebpf::{
 };
 use observastack_abi::{
     counts::RuleCounts,
-    packet::TCP,
+    packet::{TCP, tcp},
     rule::{MAX_RULES, fault},
     slow_receiver::SlowReceiverRule,
 };
 
 use crate::{
-    packet::load,
+    clock::about_ns,
     passing::Passing,
-    rule::{active_slots, any, decide, event},
+    rule::{any, decide, event},
 };
 
 #[map]
@@ -30,36 +30,37 @@ static SLOW_RECEIVER_COUNTS: Array<RuleCounts> = Array::with_max_entries(MAX_RUL
 
 const WINDOW: u32 = 14;
 const CHECKSUM: u32 = 16;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
 
 /// Makes the window of a packet smaller. Packets whose window is smaller already are no events.
 #[inline(always)]
 pub(crate) fn shrink(skb: *mut __sk_buff, passing: &Passing) {
-    if active_slots(passing.unit, fault::SLOW_RECEIVER) == 0 || passing.packet.protocol != TCP {
+    let packet = &passing.packet;
+    // No transport header: an IP fragment but the first, or nothing of TCP's.
+    if packet.protocol != TCP
+        || packet.transport == 0
+        || packet.tcp_flags & (tcp::SYN | tcp::RST) != 0
+    {
         return;
     }
-    let Some(transport) = transport_of(skb) else {
-        return;
-    };
-    let Some(tcp) = load::<16>(skb, transport) else {
-        return;
-    };
-    if tcp[13] & (SYN | RST) != 0 {
-        return;
-    }
-    let mut window = u16::from_be_bytes([tcp[14], tcp[15]]);
-    let before = window;
+    let before = packet.tcp_window;
+    let mut window = before;
     any(
         passing.unit,
-        fault::SLOW_RECEIVER,
+        passing.active(fault::SLOW_RECEIVER),
         &SLOW_RECEIVER_RULES,
         &SLOW_RECEIVER_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
             if window > rule.window
                 && passing.is_meant_by(&rule.filter)
-                && decide(&rule.head, counts, event::PACKET, rule.filter.port).is_some()
+                && decide(
+                    &rule.head,
+                    counts,
+                    about_ns,
+                    event::PACKET,
+                    rule.filter.port,
+                )
+                .is_some()
             {
                 window = rule.window;
             }
@@ -67,18 +68,7 @@ pub(crate) fn shrink(skb: *mut __sk_buff, passing: &Passing) {
         },
     );
     if window != before {
-        write(skb, transport, before, window);
-    }
-}
-
-/// Where the TCP header begins, counted from the IP header.
-#[inline(always)]
-fn transport_of(skb: *mut __sk_buff) -> Option<u32> {
-    let first = load::<1>(skb, 0)?[0];
-    match first >> 4 {
-        4 => Some(u32::from(first & 0x0f) * 4),
-        6 => Some(40),
-        _ => None,
+        write(skb, packet.transport, before, window);
     }
 }
 

@@ -6,11 +6,14 @@
 use aya_ebpf::{Global, helpers::bpf_probe_read_kernel, macros::map, maps::Array};
 use observastack_abi::{
     counts::RuleCounts,
-    rule::{MAX_RULES, fault},
+    rule::{ActiveSlots, MAX_RULES, fault},
     syscall_error::{FileOffsets, LONGEST_PATH, SyscallErrorRule, call, family, kind},
 };
 
-use crate::rule::{any, decide, errno, event};
+use crate::{
+    clock::exact_ns,
+    rule::{any, decide, errno, event},
+};
 
 /// Where this kernel keeps what is read below; set by the loader.
 #[unsafe(no_mangle)]
@@ -104,11 +107,11 @@ impl Object {
 
 /// The negative errno that the call is to fail with, or 0.
 #[inline(always)]
-pub(crate) fn retval(unit: u32, call: u32, object: Object) -> i32 {
+pub(crate) fn retval(unit: u32, active: &ActiveSlots, call: u32, object: Object) -> i32 {
     let mut retval = 0;
     any(
         unit,
-        fault::SYSCALL_ERROR,
+        active.of[fault::SYSCALL_ERROR],
         &SYSCALL_ERROR_RULES,
         &SYSCALL_ERROR_COUNTS,
         |rule| &rule.head,
@@ -118,6 +121,7 @@ pub(crate) fn retval(unit: u32, call: u32, object: Object) -> i32 {
                 && decide(
                     &rule.head,
                     counts,
+                    exact_ns,
                     event::SYSCALL,
                     call.trailing_zeros() as u16,
                 )

@@ -10,7 +10,10 @@ use aya_ebpf::{
     maps::{Array, HashMap},
     programs::RawTracePointContext,
 };
-use observastack_abi::unit::{CgroupOffsets, MAX_CGROUPS, MAX_UNITS, UNIT_NAME_LEN, UnitName};
+use observastack_abi::unit::{
+    CGROUP_PLACES, CgroupOffsets, MAX_CGROUPS, MAX_UNITS, NO_UNIT, UNIT_NAME_LEN, UnitName,
+    place_entry, place_of, unit_in_place,
+};
 
 /// Where this kernel keeps what is read below; set by the loader.
 #[unsafe(no_mangle)]
@@ -34,6 +37,9 @@ static UNIT_NAMES: HashMap<UnitName, u32> = HashMap::with_max_entries(MAX_UNITS,
 /// Indices of units, by the ids of their cgroups.
 #[map]
 static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(MAX_CGROUPS, 0);
+/// What is asked before [`CGROUPS`]: most events belong to a unit, or to none, and cost no call then.
+#[map]
+static CGROUP_ENTRIES: Array<u64> = Array::with_max_entries(CGROUP_PLACES, 0);
 /// Room for one name: it is too large for comfort on a 512-byte stack.
 #[map]
 static SCRATCH: aya_ebpf::maps::PerCpuArray<UnitName> =
@@ -45,10 +51,30 @@ static CGROUPS_LOST: Array<u64> = Array::with_max_entries(1, 0);
 /// The unit that a cgroup belongs to, if it is one that rules name.
 #[inline(always)]
 pub(crate) fn index_of(cgroup_id: u64) -> Option<u32> {
+    let entry = *CGROUP_ENTRIES.get(place_of(cgroup_id))?;
+    if entry == 0 {
+        return None;
+    }
+    let unit = unit_in_place(entry, cgroup_id);
+    if unit < MAX_UNITS {
+        return Some(unit);
+    }
+    if unit == NO_UNIT {
+        return None;
+    }
     // SAFETY: the value is copied at once; an entry removed meanwhile would be a cgroup that just ended.
     let index = *unsafe { CGROUPS.get(cgroup_id) }?;
     // The verifier can't know what the loader put there.
     (index < MAX_UNITS).then_some(index)
+}
+
+/// Writes what a cgroup's place is to say; before the table itself changes.
+#[inline(always)]
+fn write_place(cgroup_id: u64, entry: u64) {
+    if let Some(place) = CGROUP_ENTRIES.get_ptr_mut(place_of(cgroup_id)) {
+        // SAFETY: the pointer is into a live map value, and one word is written whole.
+        unsafe { place.write_volatile(entry) };
+    }
 }
 
 /// A new cgroup: if its parent is a target slice, its name may be a unit's; if its parent belongs to a unit, so does it.
@@ -96,6 +122,7 @@ fn on_mkdir(cgroup: *const u8) -> Option<()> {
         // SAFETY: both map values live as long as the program runs.
         *unsafe { UNIT_NAMES.get(&*name) }?
     };
+    write_place(id, place_entry(id, unit));
     if CGROUPS.insert(id, unit, 0).is_err()
         && let Some(lost) = CGROUPS_LOST.get_ptr_mut(0)
     {
@@ -109,6 +136,9 @@ fn on_rmdir(cgroup: *const u8) -> Option<()> {
     let offsets = CGROUP_OFFSETS.load();
     let kernfs = unified_kernfs_of(cgroup, &offsets)?;
     let id: u64 = read(kernfs, offsets.kernfs_id)?;
+    // SAFETY: only asks whether there is such an entry.
+    unsafe { CGROUPS.get(id) }?;
+    write_place(id, place_entry(id, NO_UNIT));
     let _ = CGROUPS.remove(id);
     Some(())
 }

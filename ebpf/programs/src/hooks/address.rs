@@ -2,14 +2,13 @@
 //!
 //! Needs `bpf_set_retval` for them (5.18).
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_cgroup_id, bpf_set_retval},
-    macros::cgroup_sock_addr,
-    programs::SockAddrContext,
+use aya_ebpf::{helpers::bpf_set_retval, macros::cgroup_sock_addr, programs::SockAddrContext};
+use observastack_abi::{
+    packet::{Address, Packet},
+    rule::fault,
 };
-use observastack_abi::packet::{Address, Packet};
 
-use crate::{bind_error, connect_error, units};
+use crate::{bind_error, connect_error, rule::caller};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -40,24 +39,18 @@ pub fn bind6(ctx: SockAddrContext) -> i32 {
 
 #[inline(always)]
 fn connect(ctx: &SockAddrContext, address: Address) -> i32 {
-    match caller() {
-        Some(unit) => answer(connect_error::retval(unit, &wanted(ctx, address))),
+    match caller(1 << fault::CONNECT_ERROR) {
+        Some((unit, active)) => answer(connect_error::retval(unit, active, &wanted(ctx, address))),
         None => ALLOW,
     }
 }
 
 #[inline(always)]
 fn bind(ctx: &SockAddrContext, address: Address) -> i32 {
-    match caller() {
-        Some(unit) => answer(bind_error::retval(unit, &wanted(ctx, address))),
+    match caller(1 << fault::BIND_ERROR) {
+        Some((unit, active)) => answer(bind_error::retval(unit, active, &wanted(ctx, address))),
         None => ALLOW,
     }
-}
-
-#[inline(always)]
-fn caller() -> Option<u32> {
-    // SAFETY: the helper takes no arguments; the hook runs in the caller's context.
-    units::index_of(unsafe { bpf_get_current_cgroup_id() })
 }
 
 #[inline(always)]

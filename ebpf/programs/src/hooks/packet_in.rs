@@ -4,7 +4,7 @@ use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
 
 use observastack_abi::rule::fault;
 
-use crate::{mtu_blackhole, packet, packet_loss, passing::Passing};
+use crate::{mtu_blackhole, packet, packet_loss, passing::Passing, rule::are_any};
 
 /// The faults that act here.
 const FAULTS: u32 = 1 << fault::PACKET_LOSS | 1 << fault::MTU_BLACKHOLE;
@@ -15,10 +15,14 @@ const DROP: i32 = 0;
 /// Decides on one packet that arrives at a socket below the slice.
 #[cgroup_skb]
 pub fn packet_in(ctx: SkBuffContext) -> i32 {
-    let Some(unit) = packet::unit_of(ctx.skb.skb) else {
+    let skb = ctx.skb.skb;
+    if !are_any(FAULTS) {
+        return PASS;
+    }
+    let Some(passing) = packet::unit_of(skb).and_then(|unit| Passing::incoming(unit, skb, FAULTS))
+    else {
         return PASS;
     };
-    let passing = Passing::incoming(unit, ctx.skb.skb, FAULTS);
     if packet_loss::drops(&passing) || mtu_blackhole::drops(&passing) {
         DROP
     } else {

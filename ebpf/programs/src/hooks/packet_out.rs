@@ -5,7 +5,7 @@ use aya_ebpf::{helpers::generated::bpf_redirect, macros::classifier, programs::T
 
 use observastack_abi::rule::fault;
 
-use crate::{mtu_blackhole, packet, packet_loss, passing::Passing, slow_receiver};
+use crate::{mtu_blackhole, packet, packet_loss, passing::Passing, rule::are_any, slow_receiver};
 
 /// The faults that act here.
 const FAULTS: u32 = 1 << fault::PACKET_LOSS | 1 << fault::MTU_BLACKHOLE | 1 << fault::SLOW_RECEIVER;
@@ -18,16 +18,20 @@ const NOWHERE: u32 = 0;
 /// Decides on one packet that a socket below the slice sends.
 #[classifier]
 pub fn packet_out(ctx: TcContext) -> i32 {
-    let Some(unit) = packet::unit_of(ctx.skb.skb) else {
+    let skb = ctx.skb.skb;
+    if !are_any(FAULTS) {
+        return NEXT;
+    }
+    let Some(passing) = packet::unit_of(skb).and_then(|unit| Passing::outgoing(unit, skb, FAULTS))
+    else {
         return NEXT;
     };
-    let passing = Passing::outgoing(unit, ctx.skb.skb, FAULTS);
     if packet_loss::drops(&passing) || mtu_blackhole::drops(&passing) {
         // The sender's own machine must not notice: SHOT is an error to it, tcx knows no STOLEN. A packet that is sent on
         // to nowhere is freed, and counts as sent.
         // SAFETY: the helper only notes where the packet goes.
         return unsafe { bpf_redirect(NOWHERE, 0) } as i32;
     }
-    slow_receiver::shrink(ctx.skb.skb, &passing);
+    slow_receiver::shrink(skb, &passing);
     NEXT
 }

@@ -2,7 +2,7 @@
 //! packets of this machine's own processes to a unit, because a packet's time can only be set where it leaves.
 
 use aya_ebpf::{
-    bindings::{__sk_buff, bpf_sock_tuple},
+    bindings::__sk_buff,
     helpers::generated::{bpf_sk_cgroup_id, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release},
     macros::cgroup_skb,
     programs::SkBuffContext,
@@ -12,7 +12,7 @@ use observastack_abi::{
     rule::fault,
 };
 
-use crate::{bandwidth, latency, packet, passing::Passing, units};
+use crate::{bandwidth, latency, packet, passing::Passing, rule::are_any, units};
 
 /// The faults that act here.
 const FAULTS: u32 = 1 << fault::BANDWIDTH | 1 << fault::LATENCY;
@@ -27,73 +27,54 @@ const CURRENT_NAMESPACE: u64 = u64::MAX;
 #[cgroup_skb]
 pub fn packet_time_out(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    let Some(unit) = packet::unit_of(skb) else {
+    if !are_any(FAULTS) {
         return PASS;
-    };
-    set_time(skb, &Passing::outgoing(unit, skb, FAULTS))
+    }
+    let passing = packet::unit_of(skb).and_then(|unit| Passing::outgoing(unit, skb, FAULTS));
+    set_time(skb, passing)
 }
 
 /// Decides when one packet leaves that any process of this machine sends to a unit's socket.
 #[cgroup_skb]
 pub fn packet_time_in(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    let Some(unit) = receiver_of(skb) else {
+    if !are_any(FAULTS) {
         return PASS;
-    };
-    set_time(skb, &Passing::incoming(unit, skb, FAULTS))
+    }
+    let passing = receiver_of(skb).and_then(|unit| Passing::incoming(unit, skb, FAULTS));
+    set_time(skb, passing)
 }
 
 #[inline(always)]
-fn set_time(skb: *mut __sk_buff, passing: &Passing) -> i32 {
-    if bandwidth::overflows(skb, passing) {
+fn set_time(skb: *mut __sk_buff, passing: Option<Passing>) -> i32 {
+    let Some(passing) = passing else {
+        return PASS;
+    };
+    if bandwidth::overflows(skb, &passing) {
         return DROP;
     }
-    latency::delay(skb, passing);
+    latency::delay(skb, &passing);
     PASS
 }
 
 /// The unit whose socket on this machine a packet will reach.
 #[inline(always)]
 fn receiver_of(skb: *mut __sk_buff) -> Option<u32> {
-    let first = packet::load::<1>(skb, 0)?[0];
-    if first >> 4 == 4 {
-        let ip = packet::load::<20>(skb, 0)?;
-        let ports = packet::load::<4>(skb, u32::from(first & 0x0f) * 4)?;
-        let mut tuple = [0u8; 12];
-        tuple[..8].copy_from_slice(&ip[12..20]);
-        tuple[8..].copy_from_slice(&ports);
-        unit_at(skb, ip[9], &mut tuple)
-    } else {
-        let ip = packet::load::<40>(skb, 0)?;
-        let ports = packet::load::<4>(skb, 40)?;
-        let mut tuple = [0u8; 36];
-        tuple[..32].copy_from_slice(&ip[8..40]);
-        tuple[32..].copy_from_slice(&ports);
-        unit_at(skb, ip[6], &mut tuple)
-    }
-}
-
-/// Finds the socket that packets with these addresses and ports go to.
-#[inline(always)]
-fn unit_at<const LEN: usize>(
-    skb: *mut __sk_buff,
-    protocol: u8,
-    tuple: &mut [u8; LEN],
-) -> Option<u32> {
-    let at = tuple.as_mut_ptr().cast::<bpf_sock_tuple>();
-    // SAFETY: the tuple has the length that the helper is told; the verifier checks that the socket is released.
-    let cgroup_id = unsafe {
-        let socket = match protocol {
-            TCP => bpf_sk_lookup_tcp(skb.cast(), at, LEN as u32, CURRENT_NAMESPACE, 0),
-            UDP => bpf_sk_lookup_udp(skb.cast(), at, LEN as u32, CURRENT_NAMESPACE, 0),
-            _ => return None,
-        };
-        if socket.is_null() {
-            return None;
+    let cgroup_id = packet::with_tuple(skb, |protocol, tuple, length| {
+        // SAFETY: the tuple has the length that the helper is told; the verifier checks that the socket is released.
+        unsafe {
+            let socket = match protocol {
+                TCP => bpf_sk_lookup_tcp(skb.cast(), tuple, length, CURRENT_NAMESPACE, 0),
+                UDP => bpf_sk_lookup_udp(skb.cast(), tuple, length, CURRENT_NAMESPACE, 0),
+                _ => return None,
+            };
+            if socket.is_null() {
+                return None;
+            }
+            let cgroup_id = bpf_sk_cgroup_id(socket.cast());
+            bpf_sk_release(socket.cast());
+            Some(cgroup_id)
         }
-        let cgroup_id = bpf_sk_cgroup_id(socket.cast());
-        bpf_sk_release(socket.cast());
-        cgroup_id
-    };
+    })?;
     units::index_of(cgroup_id)
 }

@@ -7,12 +7,15 @@
 
 use core::{ffi::c_void, hint::black_box};
 
-use aya_ebpf::{helpers::bpf_get_current_cgroup_id, programs::LsmContext};
-use observastack_abi::{rule::MAX_ERRNO, syscall_error::call};
+use aya_ebpf::programs::LsmContext;
+use observastack_abi::{
+    rule::{MAX_ERRNO, fault},
+    syscall_error::call,
+};
 
 use crate::{
+    rule::caller,
     syscall_error::{self, Object},
-    units,
 };
 
 /// `MAY_WRITE` and `MAY_READ` (`include/linux/fs.h`).
@@ -25,9 +28,8 @@ fn ask(before: i32, call: u32, object: Object) -> i32 {
     if before != 0 {
         return before;
     }
-    // SAFETY: the helper takes no arguments; the hook runs in the caller's context.
-    match units::index_of(unsafe { bpf_get_current_cgroup_id() }) {
-        Some(unit) => syscall_error::retval(unit, call, object),
+    match caller(1 << fault::SYSCALL_ERROR) {
+        Some((unit, active)) => syscall_error::retval(unit, active, call, object),
         None => 0,
     }
 }

@@ -1,8 +1,13 @@
 //! Which cgroups belong to a unit, whatever is removed and made anew under it.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
+use observastack_loader::abi::unit::{CGROUP_PLACES, place_of};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::Case;
@@ -35,6 +40,10 @@ pub(super) const CASES: &[Case] = &[
     (
         "of_a_cgroup_v1_hierarchy_with_the_same_id_is_another",
         cgroup_v1,
+    ),
+    (
+        "is_told_from_another_whose_cgroup_has_the_same_place",
+        same_place,
     ),
 ];
 
@@ -293,4 +302,61 @@ fn same_id(scene: &mut Scene, v1: &Path, server: &Acceptor) -> Result<()> {
         cgroups::make(&path)?;
     }
     bail!("no v1 cgroup got the unit's number")
+}
+
+/// Two units with cgroups that the table in front of the kernel's table has one place for. Cgroups below a unit's own count as it.
+fn same_place(scene: &mut Scene) -> Result<()> {
+    let server = Acceptor::start(LOCALHOST)?;
+    let (one, other) = (scene.make_unit(UNIT)?, scene.make_unit("other.service")?);
+    let (path, other_path) = sharing_a_place(&one, &other)?;
+    let (mut client, mut bystander) = (scene.client(&path)?, scene.client(&other_path)?);
+    let mut expect = |what: &str, expected: (bool, bool)| -> Result<()> {
+        let seen = (
+            is_faulted(&mut client, &server)?,
+            is_faulted(&mut bystander, &server)?,
+        );
+        ensure!(seen == expected, "{what}: {seen:?} instead of {expected:?}");
+        Ok(())
+    };
+    let armed = scene.arm(UNIT, rule())?;
+    expect("one has a rule", (true, false))?;
+    let second = scene.arm("other.service", rule())?;
+    expect("both have one", (true, true))?;
+    let counts = scene.disarm(second)?;
+    ensure!((counts.matched, counts.injected) == (1, 1), "{counts:?}");
+    expect("the other's is cleared", (true, false))?;
+    scene.arm("other.service", rule())?;
+    let counts = scene.disarm(armed)?;
+    ensure!((counts.matched, counts.injected) == (3, 3), "{counts:?}");
+    expect("only the other has one", (false, true))?;
+    scene.arm(UNIT, rule())?;
+    drop(bystander);
+    scene.remove(&other_path)?;
+    ensure!(
+        is_faulted(&mut client, &server)?,
+        "not faulted since a cgroup with its place is gone"
+    );
+    Ok(())
+}
+
+/// Makes a cgroup in each that share a place.
+///
+/// Each cgroup moves the kernel's count by the same number, so after some thousands of them the count comes by the same place again,
+/// unless something else on this machine moved it meanwhile.
+fn sharing_a_place(one: &Path, other: &Path) -> Result<(PathBuf, PathBuf)> {
+    let place = |path: &Path| -> Result<u32> { Ok(place_of(fs::metadata(path)?.ino())) };
+    for attempt in 0..5 {
+        let path = one.join(attempt.to_string());
+        cgroups::make(&path)?;
+        let wanted = place(&path)?;
+        let other_path = other.join("below");
+        for _ in 0..=CGROUP_PLACES {
+            cgroups::make(&other_path)?;
+            if place(&other_path)? == wanted {
+                return Ok((path, other_path));
+            }
+            fs::remove_dir(&other_path)?;
+        }
+    }
+    bail!("no two cgroups share a place")
 }
