@@ -11,7 +11,7 @@ use super::common::{Held, Wanted, one_of};
 /// fault ends; restart restarts it. Done by systemd, once or every --interval until the fault ends.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: observastack-ctl inject unit --unit observastack-api@1 --action kill --signal SEGV --interval 10s --for 1m"
+    after_help = "Example: observastack-ctl inject unit --unit observastack-api@1 --action kill --signal ABRT --interval 10s --for 1m"
 )]
 pub(crate) struct UnitArgs {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub(crate) struct UnitArgs {
     /// What to do.
     #[arg(long, value_parser = one_of!(UnitAction))]
     action: UnitAction,
-    /// The signal of --action kill: TERM, SEGV, ...; KILL if not given.
+    /// The signal of --action kill: TERM, ABRT, ...; KILL if not given (SEGV only ends a Rust program the second time).
     #[arg(long, value_name = "NAME")]
     signal: Option<Signal>,
     /// Do it again and again, so far apart: at least 500ms; not with --action stop.
