@@ -6,10 +6,6 @@ use crate::{packet::PacketFilter, rule::RuleHead};
 /// what lies more than 10 s ahead (its `horizon`).
 pub const LONGEST_QUEUE_NS: u64 = 5_000_000_000;
 
-/// The furthest ahead of now that a packet's time is ever set, in nanoseconds: a single packet that takes longer than `fq` keeps
-/// any leaves earlier than the rate has it.
-pub const LATEST_DEPARTURE_NS: u64 = 9_000_000_000;
-
 /// How long so many bytes take, in nanoseconds.
 #[inline(always)]
 pub const fn time_of(bytes: u32, ns_per_kib: u64) -> u64 {

@@ -15,6 +15,7 @@ pub mod bind_error;
 pub mod connect_error;
 pub mod counts;
 pub mod decision;
+pub mod departure;
 pub mod jitter;
 pub mod latency;
 pub mod mtu_blackhole;

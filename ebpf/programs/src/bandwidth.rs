@@ -5,8 +5,9 @@
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_ns, macros::map, maps::Array};
 use observastack_abi::{
-    bandwidth::{BandwidthRule, LATEST_DEPARTURE_NS, LONGEST_QUEUE_NS, time_of},
+    bandwidth::{BandwidthRule, LONGEST_QUEUE_NS, time_of},
     counts::RuleCounts,
+    departure,
     rule::{MAX_RULES, fault},
 };
 
@@ -64,10 +65,7 @@ pub(crate) fn overflows(skb: *mut __sk_buff, passing: &Passing) -> bool {
                 return true;
             }
             // It has left the link when its last byte has.
-            leaves_ns += takes_ns;
-            if leaves_ns > now_ns + LATEST_DEPARTURE_NS {
-                leaves_ns = now_ns + LATEST_DEPARTURE_NS;
-            }
+            leaves_ns = departure::at(leaves_ns + takes_ns, now_ns);
             // SAFETY: as above, and `tstamp` is open to `cgroup_skb` programs.
             unsafe {
                 if leaves_ns > (*skb).tstamp {

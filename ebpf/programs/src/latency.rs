@@ -2,12 +2,12 @@
 //! departure time).
 //!
 //! Needs a write to `tstamp` in `cgroup_skb` (5.2) and `fq` at the interface. A packet that has a departure time already,
-//! from TCP's pacing or another rule, is delayed from there on.
+//! from TCP's pacing or another rule, is delayed from there on, but never to later than the queue keeps it.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_ns, macros::map, maps::Array};
 use observastack_abi::{
     counts::RuleCounts,
-    jitter,
+    departure, jitter,
     latency::LatencyRule,
     rule::{MAX_RULES, fault},
 };
@@ -82,6 +82,6 @@ fn put_off(skb: *mut __sk_buff, by_ns: u64) {
         } else {
             now_ns
         };
-        (*skb).tstamp = from_ns + by_ns;
+        (*skb).tstamp = departure::at(from_ns + by_ns, now_ns);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use observastack_loader::abi::{
-    jitter,
+    departure, jitter,
     packet::{DIRECTION_IN, DIRECTION_OUT, TCP},
 };
 
@@ -31,6 +31,7 @@ pub(super) const CASES: &[Case] = &[
     ("varies_exactly_as_predicted", jitters),
     ("with_a_port_or_protocol_leaves_others_alone", filters),
     ("of_two_rules_adds_up", two_rules),
+    ("of_rules_beyond_what_fq_keeps_drops_nothing", beyond),
     ("stops_with_the_lease_and_resumes_with_it", lease),
 ];
 
@@ -231,6 +232,32 @@ fn two_rules(scene: &mut Scene) -> Result<()> {
     }
     let taken = round_trips(server, PINGS, scene.deadline())?;
     takes("two rules", &taken, DELAY * 3 / 2)
+}
+
+/// 12 s in all, of which `fq` would keep 10.
+fn beyond(scene: &mut Scene) -> Result<()> {
+    const EACH: Duration = Duration::from_secs(6);
+    scene.prepare_fq()?;
+    let mut target = scene.unit(UNIT)?;
+    let server = target.udp_echo(Ipv4Addr::LOCALHOST)?;
+    let plan = Plan::always().outward();
+    let mut armed = Vec::new();
+    for id in [1, 2] {
+        let rule = plan.id(id).latency(EACH, Duration::ZERO, jitter::UNIFORM);
+        armed.push(scene.arm(UNIT, rule)?);
+    }
+    let deadline = scene.deadline() + EACH * 2;
+    let taken = round_trips(server, 1, deadline)?[0];
+    figure(&format!("two rules of 6 s: {taken:?}"));
+    ensure!(
+        taken > EACH && taken.as_nanos() as u64 >= departure::LATEST_NS,
+        "a packet took {taken:?}"
+    );
+    for armed in armed {
+        let counts = scene.disarm(armed)?;
+        ensure!((counts.matched, counts.injected) == (1, 1), "{counts:?}");
+    }
+    Ok(())
 }
 
 fn lease(scene: &mut Scene) -> Result<()> {
