@@ -7,21 +7,22 @@ use anyhow::{Context, Result, bail};
 
 use crate::machine::{Name, State};
 use crate::run::Run;
-use crate::{build_ebpf, package, paths};
+use crate::{build_ebpf, package, paths, vm};
 
 const PROGRAM: &str = "observastack-bench";
 const REMOTE: &str = "/root/benchmarks";
 const FAULTS: &str = "faults";
+const LATENCY: &str = "latency";
 
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How soon faults act and end, what they cost per packet, what the lab holds in memory, or all of these; or `faults`:
-    /// what the fault engine costs and how exact it is, on this kernel, without a lab
+    /// what the fault engine costs and how exact it is, on this kernel, without a lab; its latency in a guest, beside netem
     #[arg(default_value = "all", value_parser = ["effect", "overhead", "footprint", "all", FAULTS])]
     what: String,
     /// Of `faults`, these parts only
-    #[arg(value_parser = ["hooks", "loss", "effect", "cost"])]
+    #[arg(value_parser = ["hooks", "loss", "effect", "cost", LATENCY])]
     parts: Vec<String>,
 }
 
@@ -38,13 +39,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds the programs and runs them here, as root.
 fn faults(parts: &[String]) -> Result<()> {
+    if parts.is_empty() || parts.iter().any(|part| part == LATENCY) {
+        let totals = vm::run(&vm::Args::measurements())?;
+        if totals.failed > 0 {
+            bail!("the measurement failed: see above");
+        }
+    }
+    let here: Vec<_> = parts.iter().filter(|part| *part != LATENCY).collect();
+    if here.is_empty() && !parts.is_empty() {
+        return Ok(());
+    }
     let object = build_ebpf::build()?;
     package::build_programs([PROGRAM], "build the benchmarks")?;
     let ended = Run::root(paths::release_dir().join(PROGRAM))
         .arg(FAULTS)
         .arg("--object")
         .arg(object)
-        .args(parts)
+        .args(here)
         .limit_s(600)
         .stream(|line| println!("{line}"))?;
     if !ended.status.success() {

@@ -28,6 +28,9 @@ pub(crate) struct Args {
     limit: u64,
     /// Only tests whose name contains this
     filter: Option<String>,
+    /// Measure instead
+    #[arg(skip)]
+    measures: bool,
 }
 
 impl Args {
@@ -37,6 +40,16 @@ impl Args {
             kernel: "all".into(),
             limit: 2000,
             filter,
+            measures: false,
+        }
+    }
+
+    /// The measurements that need a guest, on one kernel.
+    pub(crate) fn measurements() -> Self {
+        Self {
+            kernel: Series::ALL[0].name().to_owned(),
+            measures: true,
+            ..Self::all(None)
         }
     }
 }
@@ -52,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<Totals> {
         .filter(|series| args.kernel == "all" || args.kernel == series.name())
     {
         let kernel = kernels::get(series, &tools)?;
-        let initramfs = pack(series, &kernel, &tools, &object, args.filter.as_deref())?;
+        let initramfs = pack(series, &kernel, &tools, &object, args)?;
         let accelerator = qemu::accelerator(&tools, &kernel)?;
         guests.push(Prepared {
             series,
@@ -152,8 +165,9 @@ fn pack(
     kernel: &kernels::Kernel,
     tools: &Rootfs,
     object: &Path,
-    filter: Option<&str>,
+    args: &Args,
 ) -> Result<PathBuf> {
+    let filter = args.filter.as_deref();
     let sources = paths::root().join("tests/vm");
     let mut archive = Initramfs::default();
     for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/etc"] {
@@ -187,8 +201,9 @@ fn pack(
         .map(|filter| format!(" '{filter}'"))
         .unwrap_or_default();
     let command = format!(
-        "exec /bin/{PACKAGE} --object /observastack.bpf.o --kernel {} --test-threads 1{filter}\n",
-        series.name()
+        "exec /bin/{PACKAGE} --object /observastack.bpf.o --kernel {} --test-threads 1{}{filter}\n",
+        series.name(),
+        if args.measures { " --measure" } else { "" }
     );
     archive.file("/run-tests", command.as_bytes(), true);
 

@@ -19,9 +19,11 @@
 //! | [`qdisc`] | the queueing disciplines that some faults need |
 //! | [`tool`] | tools that we did not write, and disks for them |
 //! | [`cases`] | the tests, one file per story |
+//! | [`benches`] | measurements that need a guest |
 #![forbid(unsafe_code)]
 
 mod agent;
+mod benches;
 mod cases;
 mod cgroups;
 mod client;
@@ -54,6 +56,9 @@ struct Options {
     /// Where the unified cgroup hierarchy is mounted
     #[arg(long, default_value = "/sys/fs/cgroup")]
     cgroup_root: PathBuf,
+    /// Measure instead
+    #[arg(long)]
+    measure: bool,
     #[command(flatten)]
     harness: libtest_mimic::Arguments,
 }
@@ -76,5 +81,10 @@ fn main() -> ExitCode {
         kernel: options.kernel,
         cgroup_root: options.cgroup_root,
     };
-    libtest_mimic::run(&options.harness, cases::all(&lab)).exit_code()
+    let trials = if options.measure {
+        benches::all(&lab)
+    } else {
+        cases::all(&lab)
+    };
+    libtest_mimic::run(&options.harness, trials).exit_code()
 }

@@ -1,6 +1,6 @@
 //! The queueing disciplines that some faults need, made with `tc` and removed with their guard.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
@@ -25,6 +25,13 @@ impl Qdisc {
     pub(crate) fn fq() -> Result<Self> {
         let room = ["fq", "limit", "100000", "flow_limit", "100000"];
         Self::make("replace", &["root"], &room, vec![LOOPBACK.to_owned()])
+    }
+
+    /// The kernel's own emulator of delays, for everything that leaves.
+    pub(crate) fn netem(delay: Duration) -> Result<Self> {
+        let delay = format!("{}us", delay.as_micros());
+        let kind = ["netem", "delay", &delay, "limit", "100000"];
+        Self::make("replace", &["root"], &kind, vec![LOOPBACK.to_owned()])
     }
 
     fn make(
