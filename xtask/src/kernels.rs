@@ -133,6 +133,31 @@ pub(crate) fn tools() -> Result<Rootfs> {
 }
 
 impl Kernel {
+    /// Puts the kernel into a root file system beside its own, with an initial RAM disk for machines that boot from a virtual disk, and
+    /// copies what QEMU needs to a folder: `vmlinuz-SERIES` and `initrd-SERIES`.
+    pub(crate) fn install_into(&self, root: &Rootfs, series: Series, boot: &Path) -> Result<()> {
+        let unpacked = self
+            .image
+            .ancestors()
+            .nth(2)
+            .context("a kernel image outside its package")?;
+        let script = r#"
+            set -e
+            cp -a /run/kernel/boot/. /boot/
+            cp -a /run/kernel/lib/modules/. /usr/lib/modules/
+            release=$(ls /run/kernel/lib/modules)
+            depmod "$release"
+            update-initramfs -c -k "$release"
+            cp "/boot/vmlinuz-$release" "/run/machine/vmlinuz-$1"
+            cp "/boot/initrd.img-$release" "/run/machine/initrd-$1"
+        "#;
+        root.command(&[(unpacked, "/run/kernel"), (boot, "/run/machine")], "sh")
+            .args(["-c", script, "sh", series.name()])
+            .limit_s(300)
+            .step(&format!("put kernel {} into the VM's image", series.name()))
+            .map(drop)
+    }
+
     /// Files of these modules and of what they need, in the order in which they have to be loaded. What is built into the kernel is left out.
     pub(crate) fn modules(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
         let read = |file: &str| {

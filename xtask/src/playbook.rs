@@ -19,6 +19,26 @@ pub(crate) struct Recap {
     pub(crate) lines: Vec<String>,
 }
 
+impl Recap {
+    /// An error that names the tasks which changed something.
+    pub(crate) fn nothing_changed(&self) -> Result<()> {
+        if self.changed == 0 {
+            return Ok(());
+        }
+        let lines: Vec<&String> = self
+            .lines
+            .iter()
+            .filter(|line| line.starts_with("changed:") || line.starts_with("TASK"))
+            .collect();
+        let tasks: Vec<&str> = lines
+            .windows(2)
+            .filter(|pair| pair[1].starts_with("changed:"))
+            .map(|pair| pair[0].as_str())
+            .collect();
+        bail!("{} tasks report a change: {tasks:?}", self.changed)
+    }
+}
+
 /// The environment with what `ansible/requirements.txt` pins; its `bin` folder is given back.
 pub(crate) fn environment() -> Result<PathBuf> {
     let venv = paths::cache()?.join("venv");

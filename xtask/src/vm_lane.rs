@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::debian::Rootfs;
 use crate::e2e::{self, Check};
+use crate::kernels::{self, Series};
 use crate::machine::{Name, State, qemu};
 use crate::results::Totals;
 use crate::{package, playbook, up};
@@ -17,6 +18,8 @@ const SIZE: qemu::Size = qemu::Size {
     memory_mib: 3072,
 };
 const VOLUME: &str = "observastack_data_volume=loop";
+/// The oldest kernel that is supported.
+const OLDEST: Series = Series::V6_1;
 
 /// Makes the machine, runs everything, takes it down, whatever happens in between.
 pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
@@ -46,7 +49,11 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
 
 fn tests(name: Name, deb: &Path, filter: Option<&str>, totals: &mut Totals) -> Result<()> {
     let state = timed("the machine", || {
-        qemu::start(name, SIZE, |root| preinstall(root, deb))
+        qemu::start(name, SIZE, |root| {
+            preinstall(root, deb)?;
+            let tools = kernels::tools()?;
+            kernels::get(OLDEST, &tools)?.install_into(root, OLDEST, &name.root_dir())
+        })
     })?;
     let mut check = Check { totals, filter };
     timed("the installation", || {
@@ -61,15 +68,55 @@ fn tests(name: Name, deb: &Path, filter: Option<&str>, totals: &mut Totals) -> R
     .inspect_err(|_| println!("test vm_playbook_installs_the_lab ... FAILED"))?;
     check.always("vm_playbook_installs_the_lab", Ok(()));
     *check.totals += timed("the tests", || e2e::programs(name, &state, "vm", filter))?;
+    check.named("vm_second_run_of_the_playbook_changes_nothing", || {
+        timed("the second installation", || {
+            playbook::install_with(
+                name,
+                &state,
+                deb,
+                &[VOLUME],
+                "playbook install.yml in the VM, second run",
+            )?
+            .nothing_changed()
+        })
+    });
     check.named("vm_reboot_brings_the_lab_back_with_its_volume", || {
         timed("the reboot", || reboot(name, &state))
     });
+    // The oldest kernel that is supported, on the same disk: the lab as it is, and every fault again.
+    let booted = timed(&format!("booting kernel {}", OLDEST.name()), || {
+        qemu::boot_with(name, SIZE, &state, OLDEST)?;
+        wait_healthy(name, &state, OLDEST)
+    });
+    let is_booted = booted.is_ok();
+    check.always("vm_lab_is_healthy_on_the_oldest_kernel", booted);
+    if is_booted {
+        println!("==> kernel {}", OLDEST.name());
+        *check.totals += timed("the tests", || e2e::programs(name, &state, "vm", filter))?;
+    }
     check.named("vm_uninstallation_takes_the_volume_away", || {
         timed("the uninstallation", || {
             playbook::uninstall(name, &state).map(drop)
         })?;
         nothing_is_left(name, &state)
     });
+    Ok(())
+}
+
+/// Waits until every unit is up again, on this kernel and no other.
+fn wait_healthy(name: Name, state: &State, kernel: Series) -> Result<()> {
+    let release = state.ssh(name, "uname -r").limit_s(60).output()?;
+    if !release.starts_with(&format!("{}.", kernel.name())) {
+        bail!("the machine runs kernel {release}");
+    }
+    let healthy = "systemctl is-system-running --wait >/dev/null; observastack-ctl status";
+    let started = Instant::now();
+    while !state.ssh(name, healthy).limit_s(180).succeeds() {
+        if started.elapsed().as_secs() > 300 {
+            bail!("the lab is not healthy within 300 s on kernel {release}");
+        }
+        std::thread::sleep(std::time::Duration::from_secs(2));
+    }
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! The ways in which every fault must end, told by whoever sees the fault act.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Signal, kill_process};
@@ -12,13 +15,33 @@ use crate::{
     systemd, wait,
 };
 
+/// An emulated machine takes so many times as long.
+static SLOWER: AtomicU32 = AtomicU32::new(1);
+
+/// Allows everything more time: an emulated machine needs 10 to 20 times as much for what is computed, and a wait is as long there
+/// as anywhere.
+pub(crate) fn allow_for_emulation() {
+    SLOWER.store(6, Ordering::Relaxed);
+}
+
+fn slower(time: Duration) -> Duration {
+    time * SLOWER.load(Ordering::Relaxed)
+}
+
 /// What the kernel holds acts no longer without its injector.
-pub(crate) const KERNEL_HELD: Duration = Duration::from_millis(100);
+pub(crate) fn kernel_held() -> Duration {
+    slower(Duration::from_millis(100))
+}
+
 /// What the kernel does not undo is undone by others this soon.
-pub(crate) const JOURNALLED: Duration = Duration::from_secs(2);
+pub(crate) fn journalled() -> Duration {
+    slower(Duration::from_secs(2))
+}
 
 /// How long a fault that is to expire holds.
-const HELD: Duration = Duration::from_millis(1_500);
+fn held_for() -> Duration {
+    slower(Duration::from_millis(1_500))
+}
 
 /// Lets a fault begin and end in every way. `inject` takes how long it holds; `acts` looks whether it acts, in a moment.
 ///
@@ -41,19 +64,20 @@ pub(crate) fn in_every_way(
         "{what} acted for {took:?} after it was cleared"
     );
 
-    let held = format!("{}ms", HELD.as_millis());
+    let end = held_for();
+    let held = format!("{}ms", end.as_millis());
     let began_ns = monotonic_ns();
     let id = inject(&held)?;
     let injected_ns = monotonic_ns();
     begins(&mut acts).context("before expiry")?;
-    let over_ns = injected_ns + u64::try_from(HELD.as_nanos())?;
+    let over_ns = injected_ns + u64::try_from(end.as_nanos())?;
     let took = gone(over_ns, &mut acts).context("after expiry")?;
     ensure!(
         took <= slack(limit),
         "{what} acted for {took:?} after its end"
     );
     ensure!(
-        between(began_ns, monotonic_ns()) >= HELD,
+        between(began_ns, monotonic_ns()) >= end,
         "{what} ended before its time"
     );
     wait::until_true(wait::SOON, "it is shown as expired", || {
@@ -98,11 +122,11 @@ pub(crate) fn in_every_way(
 
 /// Undone before the answer; what systemd or a process does about it takes a moment.
 fn slack(limit: Duration) -> Duration {
-    if limit == KERNEL_HELD {
+    slower(if limit == kernel_held() {
         Duration::from_millis(10)
     } else {
         Duration::from_secs(1)
-    }
+    })
 }
 
 fn begins(acts: &mut impl FnMut() -> Result<bool>) -> Result<()> {

@@ -60,6 +60,9 @@ fn main() -> ExitCode {
         lane,
         harness: mut options,
     } = Options::parse();
+    if lane == stories::Lane::Vm {
+        ends::allow_for_emulation();
+    }
     // They share one lab.
     options.test_threads = Some(1);
     if !options.list

@@ -34,7 +34,10 @@ mod slow_receiver;
 mod support;
 mod unit_fault;
 mod vm;
-mod vm_faults;
+mod vm_disk;
+mod vm_limits;
+mod vm_network;
+mod vm_syscalls;
 mod way_back;
 
 use libtest_mimic::Trial;
@@ -51,10 +54,17 @@ pub(crate) enum Lane {
 /// Every test of a lane.
 pub(crate) fn all(lane: Lane) -> Vec<Trial> {
     if lane == Lane::Vm {
-        return [vm_faults::tests(), vm::tests()]
-            .into_iter()
-            .flatten()
-            .collect();
+        return [
+            vm_network::tests(),
+            vm_syscalls::tests(),
+            vm_limits::tests(),
+            fd_limit::tests(),
+            vm_disk::tests(),
+            vm::tests(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
     }
     [
         footprint::tests(),

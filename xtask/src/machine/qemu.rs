@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -82,13 +82,61 @@ pub(crate) fn start(
     state.save(name)?;
 
     fs::create_dir_all(paths::logs())?;
+    let machine = Machine {
+        name,
+        dir: &dir,
+        accelerator,
+        size,
+    };
+    boot(&machine, &tools, &state, None)?;
+    Ok(state)
+}
+
+/// Shuts a machine down in good order and boots it with another kernel, which [`Kernel::install_into`](kernels::Kernel::install_into)
+/// has put into its disk.
+pub(crate) fn boot_with(name: Name, size: Size, state: &State, kernel: Series) -> Result<()> {
+    let tools = kernels::tools()?;
+    let accelerator = qemu::accelerator(&tools, &kernels::get(kernel, &tools)?)?;
+    state.ssh(name, "systemctl poweroff").limit_s(60).status()?;
+    let began = Instant::now();
+    while is_running(name) {
+        if began.elapsed() > Duration::from_secs(180) {
+            bail!("the VM does not power off");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let machine = Machine {
+        name,
+        dir: &name.root_dir(),
+        accelerator,
+        size,
+    };
+    boot(&machine, &tools, state, Some(kernel))
+}
+
+struct Machine<'a> {
+    name: Name,
+    dir: &'a Path,
+    accelerator: Accelerator,
+    size: Size,
+}
+
+fn boot(
+    machine: &Machine<'_>,
+    tools: &Rootfs,
+    state: &State,
+    kernel: Option<Series>,
+) -> Result<()> {
+    let Machine {
+        name, accelerator, ..
+    } = *machine;
     let shop_port = state
         .shop
         .rsplit(':')
         .next()
         .context("the shop's address has no port")?;
-    let mut child = command(name, &tools, &dir, accelerator, size, state.port, shop_port)
-        .spawn(&console_log(name))?;
+    let mut child =
+        command(machine, tools, kernel, state.port, shop_port).spawn(&console_log(name))?;
     // Emulated, sshd answers after a minute on a machine that has nothing else to do.
     let limit = Duration::from_secs(if accelerator == Accelerator::Kvm {
         120
@@ -102,8 +150,7 @@ pub(crate) fn start(
         } else {
             still_running(name)
         }
-    })?;
-    Ok(state)
+    })
 }
 
 fn make_disk(
@@ -136,18 +183,24 @@ fn make_disk(
 }
 
 fn command(
-    name: Name,
+    machine: &Machine<'_>,
     tools: &Rootfs,
-    dir: &Path,
-    accelerator: Accelerator,
-    size: Size,
+    kernel: Option<Series>,
     ssh_port: u16,
     shop_port: &str,
 ) -> Run {
+    let Machine {
+        name,
+        dir,
+        accelerator,
+        size,
+    } = *machine;
+    let of = kernel.map_or_else(String::new, |kernel| format!("-{}", kernel.name()));
     qemu::command(tools, &[(dir, "/machine")], accelerator)
         .args(["-name", &name.machine(), "-display", "none", "-serial", "stdio", "-monitor", "none"])
         .args(["-smp", &size.cpus.to_string(), "-m", &size.memory_mib.to_string()])
-        .args(["-kernel", "/machine/vmlinuz", "-initrd", "/machine/initrd", "-append", "root=/dev/vda rw console=ttyS0"])
+        .args(["-kernel", &format!("/machine/vmlinuz{of}"), "-initrd", &format!("/machine/initrd{of}")])
+        .args(["-append", "root=/dev/vda rw console=ttyS0"])
         .args(["-drive", "file=/machine/disk.img,format=raw,if=virtio,cache=unsafe"])
         .args(["-netdev", &format!("user,id=n0,hostfwd=tcp:127.0.0.1:{ssh_port}-:22,hostfwd=tcp:127.0.0.1:{shop_port}-:8000")])
         .args(["-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"])

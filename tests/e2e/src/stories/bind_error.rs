@@ -139,7 +139,7 @@ fn every_way() -> Result<()> {
     let unit = probe.unit();
     ends::in_every_way(
         "bind-error",
-        ends::KERNEL_HELD,
+        ends::kernel_held(),
         |held| inject(&unit, held, &[]),
         || {
             // The next attempt's outcome: those from before this look tell nothing.

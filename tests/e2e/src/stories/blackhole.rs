@@ -222,7 +222,7 @@ fn every_way() -> Result<()> {
     let unit = echo.unit();
     ends::in_every_way(
         "blackhole",
-        ends::KERNEL_HELD,
+        ends::kernel_held(),
         |held| lab::inject(&["blackhole", "--unit", &unit, "--for", held]),
         || Ok(!echo.answers_within(Duration::from_millis(30))?),
     )

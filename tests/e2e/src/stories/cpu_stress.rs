@@ -105,7 +105,7 @@ fn restarted() -> Result<()> {
 fn every_way() -> Result<()> {
     ends::in_every_way(
         "cpu-stress",
-        ends::JOURNALLED,
+        ends::journalled(),
         |held| inject(API_1, "1", "20%", held),
         || Ok(!workers(API_1)?.is_empty()),
     )

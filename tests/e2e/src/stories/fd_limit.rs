@@ -36,8 +36,12 @@ fn soft(unit: &str) -> Result<u64> {
     Ok(soft.context("no limit of descriptors")?.parse()?)
 }
 
-fn inject(unit: &str, held: &str) -> Result<u64> {
-    lab::inject(&["fd-limit", "--unit", unit, "--limit", "12", "--for", held])
+/// Few enough for a small server to run out of.
+const FEW: u64 = 12;
+
+fn inject(unit: &str, limit: u64, held: &str) -> Result<u64> {
+    let limit = limit.to_string();
+    lab::inject(&["fd-limit", "--unit", unit, "--limit", &limit, "--for", held])
 }
 
 /// Where root is not given CAP_SYS_RESOURCE, the fault is refused for that reason and nothing changes: all that can be
@@ -78,8 +82,8 @@ fn runs_out() -> Result<()> {
         TcpSink::start("descriptors-bystander", 9875)?,
     );
     let before = soft(&sink.unit())?;
-    let id = inject(&sink.unit(), "10m")?;
-    ensure!(soft(&sink.unit())? == 12, "{}", soft(&sink.unit())?);
+    let id = inject(&sink.unit(), FEW, "10m")?;
+    ensure!(soft(&sink.unit())? == FEW, "{}", soft(&sink.unit())?);
     let patience = Duration::from_secs(20);
     let streams: std::io::Result<Vec<_>> = (0..20).map(|_| sink.connect(patience)).collect();
     let streams = streams?;
@@ -109,11 +113,13 @@ fn restarted() -> Result<()> {
     if is_refused()? {
         return Ok(());
     }
+    // With fewer it could not even start, which would be the fault's doing.
+    const ENOUGH_TO_START: u64 = 100;
     let before = soft(API_2)?;
-    let id = inject(API_2, "10m")?;
+    let id = inject(API_2, ENOUGH_TO_START, "10m")?;
     systemd::restart(API_2)?;
     wait::until_true(wait::SOON, "the new process is limited", || {
-        Ok(soft(API_2)? == 12)
+        Ok(soft(API_2)? == ENOUGH_TO_START)
     })?;
     lab::clear(id)?;
     ensure!(soft(API_2)? == before, "{}", soft(API_2)?);
@@ -128,8 +134,8 @@ fn every_way() -> Result<()> {
     let unit = sink.unit();
     ends::in_every_way(
         "fd-limit",
-        ends::JOURNALLED,
-        |held| inject(&unit, held),
-        || Ok(soft(&unit)? == 12),
+        ends::journalled(),
+        |held| inject(&unit, FEW, held),
+        || Ok(soft(&unit)? == FEW),
     )
 }

@@ -172,7 +172,7 @@ fn restarted() -> Result<()> {
 fn every_way() -> Result<()> {
     ends::in_every_way(
         "freeze",
-        ends::JOURNALLED,
+        ends::journalled(),
         |held| inject(API_2, held, &[]),
         || is_frozen(API_2),
     )
@@ -181,7 +181,7 @@ fn every_way() -> Result<()> {
 fn pulses_every_way() -> Result<()> {
     ends::in_every_way(
         "freeze in pulses",
-        ends::JOURNALLED,
+        ends::journalled(),
         |held| inject(API_2, held, &["--period", "40ms"]),
         || {
             // A pulse begins every 40 ms: this look lasts for two.

@@ -153,7 +153,7 @@ fn every_way() -> Result<()> {
     let unit = echo.unit();
     ends::in_every_way(
         "mtu-blackhole",
-        ends::KERNEL_HELD,
+        ends::kernel_held(),
         |held| {
             lab::inject(&[
                 "mtu-blackhole",

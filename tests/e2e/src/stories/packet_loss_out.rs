@@ -170,7 +170,7 @@ fn every_way() -> Result<()> {
     let unit = echo.unit();
     ends::in_every_way(
         "packet-loss out",
-        ends::KERNEL_HELD,
+        ends::kernel_held(),
         |held| {
             let words = ["packet-loss", "--unit", &unit, "--direction", "out"];
             lab::inject(&[&words[..], &["--for", held]].concat())

@@ -178,7 +178,7 @@ fn every_way() -> Result<()> {
     ends::in_every_way(
         "reset",
         // Rounds are 100 ms apart, and the look lasts longer than one.
-        ends::KERNEL_HELD,
+        ends::kernel_held(),
         |held| {
             let words = ["reset", "--unit", &unit, "--interval", "100ms"];
             lab::inject(&[&words[..], &["--for", held]].concat())

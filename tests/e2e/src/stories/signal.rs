@@ -200,7 +200,7 @@ fn ends() -> Result<()> {
     };
     crate::ends::in_every_way(
         "signal",
-        crate::ends::KERNEL_HELD,
+        crate::ends::kernel_held(),
         |held| {
             inject(
                 unit,

@@ -127,7 +127,7 @@ fn every_way() -> Result<()> {
     let unit = sink.unit();
     ends::in_every_way(
         "slow-receiver",
-        ends::KERNEL_HELD,
+        ends::kernel_held(),
         |held| inject(&unit, "0", held),
         || Ok(!sink.takes(MIB, Duration::from_millis(150))?),
     )

@@ -123,7 +123,7 @@ fn every_way() -> Result<()> {
     // Noticed and told to systemd within 2 s; the start itself takes its time.
     ends::in_every_way(
         "a stopped unit",
-        ends::JOURNALLED + Duration::from_secs(1),
+        ends::journalled() + Duration::from_secs(1),
         |held| {
             wait::until_true(wait::SOON, "the unit runs", || systemd::is_active(API_2))?;
             inject(API_2, "stop", held, &[])

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The unit that makes and mounts the data volume.
-const VOLUME: &str = "observastack-data-volume.service";
+pub(super) const VOLUME: &str = "observastack-data-volume.service";
 /// What the playbook's `observastack_data_volume=loop` promises: faults of the disk find it by these two.
 const DEVICE: &str = "/dev/mapper/observastack-data";
 pub(super) const PLACE: &str = "/var/lib/observastack/postgresql";
