@@ -1,6 +1,8 @@
 //! What every ObservaStack process tells the outside: structured logs, metrics, and its state to systemd.
 //!
 //! - [`logs`]: a tracing subscriber that writes journald's structured fields, or plain lines to a terminal;
+//! - [`traces`]: spans with OpenTelemetry's names, and W3C trace context from process to process;
+//! - [`otlp`]: spans and log records on their way to a collector;
 //! - [`metrics`]: a prometheus-client registry with what every process exports, and the HTTP server's RED family;
 //! - [`notify`]: readiness, status and watchdog messages to the service manager.
 //!
@@ -10,3 +12,5 @@
 pub mod logs;
 pub mod metrics;
 pub mod notify;
+pub mod otlp;
+pub mod traces;

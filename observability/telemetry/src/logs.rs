@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use tracing::{Event, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
@@ -43,6 +45,12 @@ pub enum LogsError {
 /// The version of the configuration in effect; 0 until there is one.
 static CONFIG_VERSION: AtomicU64 = AtomicU64::new(0);
 
+/// A subscriber's way to an OTLP collector, once there is one.
+type Bridge = OpenTelemetryTracingBridge<SdkLoggerProvider, SdkLogger>;
+
+/// Gives the subscriber its way to a collector.
+static ATTACH_BRIDGE: OnceLock<Box<dyn Fn(Bridge) + Send + Sync>> = OnceLock::new();
+
 /// Gives the journald layer its changed constant fields.
 static UPDATE_JOURNAL: OnceLock<Box<dyn Fn(u64) + Send + Sync>> = OnceLock::new();
 
@@ -60,7 +68,7 @@ pub fn init(service: &str) -> Result<(), LogsError> {
         match journald(service, CONFIG_VERSION.load(Ordering::Relaxed)) {
             Ok(layer) => {
                 let (layer, handle) = reload::Layer::new(layer);
-                install(Registry::default().with(filter).with(layer))?;
+                install(Registry::default().with(filter).with(bridge()).with(layer))?;
                 let service = service.to_owned();
                 // The only failure is that the subscriber is gone, or journald: there is nobody to tell.
                 let _ = UPDATE_JOURNAL.set(Box::new(move |version| {
@@ -79,7 +87,7 @@ pub fn init(service: &str) -> Result<(), LogsError> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .event_format(WithConfigVersion(Format::default()));
-    install(Registry::default().with(filter).with(lines))
+    install(Registry::default().with(filter).with(bridge()).with(lines))
 }
 
 /// Puts `CONFIG_VERSION=version` on every record from now on; for the owner of the process's configuration.
@@ -89,6 +97,26 @@ pub fn set_config_version(version: u64) {
     {
         update(version);
     }
+}
+
+/// Hands every record to a collector as well, with the ids of the span that is current then.
+pub(crate) fn also_to(bridge: Bridge) {
+    if let Some(attach) = ATTACH_BRIDGE.get() {
+        attach(bridge);
+    }
+}
+
+/// The layer that has nothing to do until [`also_to`].
+fn bridge<S: Subscriber>() -> reload::Layer<Option<Bridge>, S>
+where
+    Bridge: tracing_subscriber::Layer<S>,
+{
+    let (layer, handle) = reload::Layer::new(None);
+    // The only failure is that the subscriber is gone.
+    let _ = ATTACH_BRIDGE.set(Box::new(move |bridge| {
+        let _ = handle.reload(Some(bridge));
+    }));
+    layer
 }
 
 fn filter_from_environment() -> Result<EnvFilter, LogsError> {

@@ -1,8 +1,10 @@
 //! Work that must come to its end although nobody waits for it any more: placing an order whose client went away, giving
 //! back a reservation. The stop waits for it.
 
+use observastack_telemetry::traces;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 /// Starts such work and knows how much is under way. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -15,17 +17,18 @@ impl Default for Background {
 }
 
 impl Background {
-    /// Starts `work`; dropping the handle does not end it.
+    /// Starts `work`, in the trace that it is started in; dropping the handle does not end it.
     pub fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
         self.0.send_modify(|running| *running += 1);
         let running = Running(self.0.clone());
-        tokio::spawn(async move {
+        let work = async move {
             let _running = running;
             work.await
-        })
+        };
+        tokio::spawn(traces::current().around(work).in_current_span())
     }
 
     /// Waits until nothing is under way. Work that starts other work before it ends is waited for with it.

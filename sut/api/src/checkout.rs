@@ -19,7 +19,7 @@ use crate::background::Background;
 use crate::inventory::{InventoryClient, InventoryError};
 use crate::metrics::ApiMetrics;
 use crate::orders::{self, NewOrder, Order, OrderLine, Prepared, WriteError};
-use crate::trace::RequestContext;
+use crate::request_context::RequestContext;
 
 /// Tries to give back a reservation, or to find out about an order, before leaving it to a person.
 const TRIES: u32 = 8;
@@ -166,7 +166,6 @@ impl Checkout {
         let total_cents = orders::total_cents(&order.lines);
         tracing::info!(
             request_id = context.request_id,
-            trace_id = context.trace.trace_id(),
             order_id = order.id,
             total_cents,
             "order placed"
@@ -196,16 +195,15 @@ impl Checkout {
                 None => checkout.release(&context, order.id).await,
             };
             checkout.metrics.compensation(outcome);
-            let (request_id, trace_id) = (context.request_id, context.trace.trace_id());
+            let request_id = context.request_id;
             if outcome == "gave_up" {
                 tracing::error!(
                     request_id,
-                    trace_id,
                     order_id = order.id,
                     "stock may stay reserved for an order that does not exist: release the reservation of this id"
                 );
             } else {
-                tracing::warn!(request_id, trace_id, order_id = order.id, outcome, "order failed after its reservation");
+                tracing::warn!(request_id, order_id = order.id, outcome, "order failed after its reservation");
             }
         });
     }

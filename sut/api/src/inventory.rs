@@ -12,13 +12,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use observastack_kit::config::ConfigStore;
+use observastack_telemetry::traces::{self, TracedSpan};
 use rand::Rng;
 use serde_json::{Value, json};
 
 use crate::metrics::ApiMetrics;
 use crate::orders::OrderLine;
+use crate::request_context::RequestContext;
 use crate::settings::{ApiConfig, InventorySettings};
-use crate::trace::RequestContext;
 
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -214,7 +215,7 @@ impl InventoryClient {
             self.metrics.inventory_retry(error.kind());
             let pause = backoff(settings.backoff_ms, attempt, rand::rng().random());
             tracing::debug!(
-                request_id = context.request_id, trace_id = context.trace.trace_id(), attempt, %error,
+                request_id = context.request_id, attempt, %error,
                 "the inventory is asked again"
             );
             tokio::time::sleep(pause).await;
@@ -228,9 +229,10 @@ impl InventoryClient {
         call: &Call,
         settings: &InventorySettings,
     ) -> Result<Value, InventoryError> {
+        let span = traces::client(call.method.as_str(), call.template);
         let started = Instant::now();
         let limit = Duration::from_millis(settings.request_timeout_ms);
-        let outcome = tokio::time::timeout(limit, self.exchange(context, call, settings))
+        let outcome = tokio::time::timeout(limit, self.exchange(context, &span, call, settings))
             .await
             .unwrap_or(Err(InventoryError::Timeout {
                 timeout_ms: settings.request_timeout_ms,
@@ -239,6 +241,11 @@ impl InventoryClient {
             Ok((status, _)) => (status.as_u16(), ""),
             Err(error) => (0, error.kind()),
         };
+        match &outcome {
+            Ok(_) => span.answered(status, status >= 400),
+            Err(error) => span.failed(error_type, || error.to_string()),
+        }
+        drop(span);
         self.metrics.inventory_called(
             call.method.as_str(),
             call.template,
@@ -253,20 +260,19 @@ impl InventoryClient {
     async fn exchange(
         &self,
         context: &RequestContext,
+        span: &TracedSpan,
         call: &Call,
         settings: &InventorySettings,
     ) -> Result<(StatusCode, Bytes), InventoryError> {
         let failed = |error: &dyn std::error::Error| InventoryError::Failed {
             reason: with_causes(error),
         };
-        let span = context.trace.child();
         let base = self.base.to_string();
         let mut request = http::Request::builder()
             .method(call.method.clone())
-            .uri(format!("{}{}", base.trim_end_matches('/'), call.path))
-            .header("traceparent", span.traceparent());
-        if let Some(state) = span.tracestate() {
-            request = request.header("tracestate", state);
+            .uri(format!("{}{}", base.trim_end_matches('/'), call.path));
+        if let Some(headers) = request.headers_mut() {
+            span.inject(headers);
         }
         if !context.request_id.is_empty() {
             request = request.header("x-request-id", &context.request_id);

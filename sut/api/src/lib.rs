@@ -23,7 +23,7 @@ pub mod orders;
 pub mod page;
 pub mod products;
 pub mod report;
+pub mod request_context;
 pub mod routes;
 pub mod service;
 pub mod settings;
-pub mod trace;

@@ -15,10 +15,17 @@ use observastack_kit::database::DatabaseArgs;
 use observastack_kit::http::Server;
 use observastack_kit::lifecycle::{Ended, Lifecycle, stopped};
 use observastack_kit::{admin, http};
-use observastack_telemetry::logs;
+use observastack_telemetry::otlp::{self, Identity};
+use observastack_telemetry::{logs, metrics};
 
 /// How long requests in flight and what they left behind have after SIGTERM; the server's own drain takes 10 s of it.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// How long spans and log records may take that are still to be sent then.
+const LAST_TELEMETRY: Duration = Duration::from_secs(2);
+
+const SERVICE: &str = "observastack-api";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// ObservaStack's API server: products, orders and a sales report.
 #[derive(Debug, Parser)]
@@ -84,7 +91,7 @@ fn inventory_address(text: &str) -> Result<::http::Uri, String> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = logs::init("observastack-api") {
+    if let Err(error) = logs::init(SERVICE) {
         eprintln!("observastack-api: {error}");
         return ExitCode::FAILURE;
     }
@@ -101,11 +108,19 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let config = ConfigStore::<ApiConfig>::open(&args.state_dir(), Some(&args.site_config))?;
     let listener = http::bind(args.listen())?;
     let admin_socket = admin::bind(&args.admin_socket())?;
+    let mut registry = metrics::registry(SERVICE, VERSION);
+    let identity = Identity {
+        service: SERVICE,
+        instance: format!("{SERVICE}@{}", args.instance),
+        version: VERSION,
+    };
+    let otlp = otlp::start(&identity, &mut registry)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let ended = runtime.block_on(serve(args, config, listener, admin_socket))?;
+    let ended = runtime.block_on(serve(args, config, registry, listener, admin_socket))?;
     // A report that is still being computed is nobody's any more.
     runtime.shutdown_background();
     tracing::info!(?ended, "stopped");
+    otlp.shut_down(LAST_TELEMETRY);
     Ok(())
 }
 
@@ -113,13 +128,19 @@ fn run(args: &Args) -> anyhow::Result<()> {
 async fn serve(
     args: &Args,
     config: ConfigStore<ApiConfig>,
+    registry: metrics::Registry,
     listener: std::net::TcpListener,
     admin_socket: admin::AdminSocket,
 ) -> anyhow::Result<Ended> {
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
-    let mut service = assemble(&args.database, args.inventory.clone(), config.clone())?;
+    let mut service = assemble(
+        &args.database,
+        args.inventory.clone(),
+        config.clone(),
+        registry,
+    )?;
     let mut lifecycle = Lifecycle::new(service.ops.health.clone())?;
     let server = Server::new(listener)
         .metrics(service.http_metrics)
@@ -130,7 +151,7 @@ async fn serve(
     lifecycle.spawn("http", server.serve(service.router, lifecycle.shutdown()));
     let admin = admin::serve(
         admin_socket,
-        "observastack-api",
+        SERVICE,
         config.clone(),
         service.ops,
         lifecycle.shutdown(),

@@ -11,7 +11,7 @@ use observastack_kit::health::Health;
 use observastack_kit::http::Router;
 use observastack_kit::ops::{self, Ops};
 use observastack_kit::service::render_error;
-use observastack_telemetry::metrics::{self, HttpMetrics};
+use observastack_telemetry::metrics::{HttpMetrics, Registry};
 use tokio::sync::watch;
 
 use crate::background::Background;
@@ -52,8 +52,8 @@ pub fn assemble(
     database: &DatabaseArgs,
     inventory: Uri,
     config: ConfigStore<ApiConfig>,
+    mut registry: Registry,
 ) -> Result<Assembled, DatabaseError> {
-    let mut registry = metrics::registry("observastack-api", env!("CARGO_PKG_VERSION"));
     let http_metrics = HttpMetrics::register(&mut registry);
     config.register_metrics(&mut registry);
     let database_metrics = DatabaseMetrics::register(&mut registry);
@@ -108,13 +108,15 @@ pub fn assemble(
     })
 }
 
-/// Hands each new configuration to the pool, as long as there is a store.
+/// Hands each new configuration to the pool and the sampler, as long as there is a store.
 fn follow_config(config: &ConfigStore<ApiConfig>, database: Database) {
+    config.current().config.traces.apply();
     let mut changes = config.subscribe();
     tokio::spawn(async move {
         while changes.changed().await.is_ok() {
             let now = changes.borrow_and_update().clone();
             database.apply(&now.config.database);
+            now.config.traces.apply();
         }
     });
 }

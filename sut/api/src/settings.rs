@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use observastack_kit::config::{FieldError, ServiceConfig};
 use observastack_kit::database::PoolSettings;
+use observastack_kit::traces::TraceSettings;
 use serde::{Deserialize, Serialize};
 
 /// The whole configuration, as `GET /config` shows it.
@@ -16,6 +17,8 @@ pub struct ApiConfig {
     pub inventory: InventorySettings,
     /// What a request may ask for.
     pub limits: LimitSettings,
+    /// Which traces are recorded.
+    pub traces: TraceSettings,
     /// The sales report.
     pub report: ReportSettings,
 }
@@ -136,6 +139,7 @@ impl ServiceConfig for ApiConfig {
     fn validate(&self) -> Result<(), Vec<FieldError>> {
         let mut errors = Vec::new();
         self.database.validate("database", &mut errors);
+        self.traces.validate("traces", &mut errors);
         let ranges = [
             (
                 "inventory.connect_timeout_ms",

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use observastack_telemetry::traces::{self, TracedSpan};
 use pingora::proxy::Session;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -16,8 +17,7 @@ const CAPACITY: usize = 4_096;
 #[derive(Debug)]
 pub struct Record {
     request_id: String,
-    trace_id: String,
-    span_id: String,
+    span: TracedSpan,
     client: String,
     method: String,
     path: String,
@@ -37,12 +37,11 @@ impl Record {
     /// The record of a finished request. The query stays out: it may hold what must not be logged.
     pub fn new(session: &Session, ctx: &RequestContext, status: u16, elapsed: Duration) -> Self {
         let identity = &ctx.identity;
-        let trace = identity.trace.as_ref();
+        let span = identity.span.clone().unwrap_or_else(traces::current);
         let head = session.req_header();
         Self {
             request_id: identity.request_id.clone(),
-            trace_id: trace.map(|trace| trace.trace_id_hex()).unwrap_or_default(),
-            span_id: trace.map(|trace| trace.span_id_hex()).unwrap_or_default(),
+            span,
             client: identity
                 .client
                 .map(|client| client.to_string())
@@ -72,8 +71,8 @@ impl Record {
                 tracing::$level!(
                     target: "access",
                     request_id = self.request_id,
-                    trace_id = self.trace_id,
-                    span_id = self.span_id,
+                    trace_id = self.span.trace_id(),
+                    span_id = self.span.span_id(),
                     client = self.client,
                     http_method = self.method,
                     http_path = self.path,
@@ -111,7 +110,7 @@ impl AccessLog {
         let (records, mut incoming) = mpsc::channel::<Record>(CAPACITY);
         let writer = tokio::task::spawn_blocking(move || {
             while let Some(record) = incoming.blocking_recv() {
-                record.emit();
+                record.span.within(|| record.emit());
             }
         });
         (Self { records, metrics }, writer)

@@ -8,6 +8,7 @@ mod validate;
 use std::net::SocketAddr;
 
 use observastack_kit::config::{FieldError, ServiceConfig};
+use observastack_kit::traces::TraceSettings;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// The whole configuration of the gateway.
@@ -32,6 +33,8 @@ pub struct GatewayConfig {
     pub limits: LimitConfig,
     /// Which requests are written to the access log. Live.
     pub access_log: AccessLogMode,
+    /// Which traces that begin here are recorded. Live.
+    pub traces: TraceSettings,
     /// Threads that serve requests, 1 to 64. Restart: the runtime is built once.
     pub worker_threads: usize,
     /// How long a stopping gateway waits for requests in flight, in ms, 0 to 300000. Live.
@@ -254,6 +257,7 @@ impl Default for GatewayConfig {
             rate_limit: RateLimitConfig::default(),
             limits: LimitConfig::default(),
             access_log: AccessLogMode::default(),
+            traces: TraceSettings::default(),
             worker_threads: 2,
             drain_timeout_ms: 10_000,
         }

@@ -10,12 +10,15 @@ use std::{
 };
 
 use observastack_kit::config::Versioned;
-use observastack_telemetry::metrics::InFlight;
+use observastack_telemetry::{
+    metrics::InFlight,
+    traces::{self, TracedSpan},
+};
 use pingora::proxy::Session;
 
 use crate::{
     config::GatewayConfig, failure::Failure, metrics::Outcome, request_id, routes,
-    trace_context::TraceContext, upstreams::Upstream,
+    upstreams::Upstream,
 };
 
 /// The state of one request. Made by pingora when the request begins, dropped when it is over.
@@ -46,7 +49,7 @@ pub struct Identity {
     /// Value of `x-request-id`.
     pub request_id: String,
     /// The gateway's span.
-    pub trace: Option<TraceContext>,
+    pub span: Option<TracedSpan>,
     /// The route's template.
     pub route: &'static str,
     /// The client's address.
@@ -57,10 +60,11 @@ impl Identity {
     /// Reads the request's head.
     pub fn of(session: &Session) -> Self {
         let head = session.req_header();
+        let route = routes::template(head.uri.path());
         Self {
             request_id: request_id::accept_or_create(&head.headers),
-            trace: Some(TraceContext::continue_or_start(&head.headers)),
-            route: routes::template(head.uri.path()),
+            span: Some(traces::server(&head.headers, head.method.as_str(), route)),
+            route,
             client: session
                 .client_addr()
                 .and_then(|address| address.as_inet())
@@ -73,6 +77,8 @@ impl Identity {
 pub struct Attempt {
     /// Where it went.
     pub upstream: Arc<Upstream>,
+    /// The call to it.
+    pub span: TracedSpan,
     /// When it began.
     pub started: Instant,
     /// The status of the upstream's answer, once its head is there.
@@ -83,9 +89,10 @@ pub struct Attempt {
 
 impl Attempt {
     /// An attempt that begins now.
-    pub fn new(upstream: Arc<Upstream>) -> Self {
+    pub fn new(upstream: Arc<Upstream>, span: TracedSpan) -> Self {
         Self {
             upstream,
+            span,
             started: Instant::now(),
             status: None,
             outcome: None,
@@ -113,6 +120,21 @@ impl RequestContext {
     pub fn remaining(&self) -> Duration {
         Duration::from_millis(self.config.config.timeouts.total_ms)
             .saturating_sub(self.started.elapsed())
+    }
+
+    /// Ends the attempt under way, and its span; `None` where none is, or it has ended.
+    pub fn end_attempt(&mut self, outcome: Outcome) -> Option<&Attempt> {
+        let attempt = self.attempt.as_mut()?;
+        if attempt.outcome.is_some() {
+            return None;
+        }
+        attempt.outcome = Some(outcome);
+        match attempt.status {
+            Some(status) => attempt.span.answered(status, status >= 400),
+            None => attempt.span.failed(outcome.name(), String::new),
+        }
+        attempt.span.end();
+        Some(attempt)
     }
 
     /// The name of the upstream of the current or last attempt, or an empty string.

@@ -22,5 +22,4 @@ pub mod retry;
 pub mod retry_budget;
 pub mod routes;
 pub mod server;
-pub mod trace_context;
 pub mod upstreams;

@@ -26,16 +26,22 @@ use observastack_kit::{
     config::ConfigStore,
     health::Health,
     http::{self, Server},
-    lifecycle::Lifecycle,
+    lifecycle::{Lifecycle, stopped},
     ops::{self, Ops},
 };
-use observastack_telemetry::{logs, metrics};
-use tokio::{runtime, time::timeout};
+use observastack_telemetry::{
+    logs, metrics,
+    otlp::{self, Identity},
+};
+use tokio::{runtime, sync::watch, time::timeout};
 
 const SERVICE: &str = "observastack-gateway";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// More than the longest `drain_timeout_ms`; systemd's TimeoutStopSec= is the real limit.
 const STOP_LIMIT: Duration = Duration::from_secs(305);
 const LAST_LOG_RECORDS: Duration = Duration::from_secs(1);
+/// How long spans and log records may take that are still to be sent at the end.
+const LAST_TELEMETRY: Duration = Duration::from_secs(2);
 
 /// The only door of the ObservaStack shop: balances requests over the API instances.
 ///
@@ -95,13 +101,22 @@ fn start(args: &Args) -> anyhow::Result<()> {
         ops: http::bind(args.ops_listen).context("--ops-listen")?,
         admin: admin::bind(&args.admin_socket).context("--admin-socket")?,
     };
+    let mut registry = metrics::registry(SERVICE, VERSION);
+    let identity = Identity {
+        service: SERVICE,
+        instance: SERVICE.to_owned(),
+        version: VERSION,
+    };
+    let otlp = otlp::start(&identity, &mut registry)?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(store.started().config.worker_threads)
         .thread_name("gateway")
         .enable_all()
         .build()
         .context("cannot start the worker threads")?;
-    runtime.block_on(run(sockets, store))
+    let ended = runtime.block_on(run(sockets, store, registry));
+    otlp.shut_down(LAST_TELEMETRY);
+    ended
 }
 
 struct Sockets {
@@ -110,8 +125,11 @@ struct Sockets {
     admin: AdminSocket,
 }
 
-async fn run(sockets: Sockets, store: ConfigStore<GatewayConfig>) -> anyhow::Result<()> {
-    let mut registry = metrics::registry(SERVICE, env!("CARGO_PKG_VERSION"));
+async fn run(
+    sockets: Sockets,
+    store: ConfigStore<GatewayConfig>,
+    mut registry: metrics::Registry,
+) -> anyhow::Result<()> {
     let gateway_metrics = GatewayMetrics::register(&mut registry);
     store.register_metrics(&mut registry);
     let health = Health::new();
@@ -148,6 +166,7 @@ async fn run(sockets: Sockets, store: ConfigStore<GatewayConfig>) -> anyhow::Res
         "listening"
     );
     let stop = lifecycle.shutdown();
+    lifecycle.spawn("the sampler", follow_sampling(store.clone(), stop.clone()));
     lifecycle.spawn("the health checks", {
         let (store, stop) = (store.clone(), stop.clone());
         async move {
@@ -171,4 +190,24 @@ async fn run(sockets: Sockets, store: ConfigStore<GatewayConfig>) -> anyhow::Res
     // The gateway is gone, and with it the log's last sender.
     let _ = timeout(LAST_LOG_RECORDS, log_writer).await;
     Ok(())
+}
+
+/// Hands each new configuration to the sampler.
+async fn follow_sampling(
+    store: ConfigStore<GatewayConfig>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Infallible> {
+    store.current().config.traces.apply();
+    let mut changes = store.subscribe();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => return Ok(()),
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                changes.borrow_and_update().config.traces.apply();
+            }
+        }
+    }
 }

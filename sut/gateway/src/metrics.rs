@@ -66,6 +66,20 @@ impl Outcome {
         Self::internal,
     ];
 
+    /// Its name, as the label has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::success => "success",
+            Self::client_error => "client_error",
+            Self::server_error => "server_error",
+            Self::connect_failure => "connect_failure",
+            Self::timeout => "timeout",
+            Self::reset => "reset",
+            Self::client_abort => "client_abort",
+            Self::internal => "internal",
+        }
+    }
+
     /// The outcome of an attempt that was answered with `status`.
     pub fn of_status(status: u16) -> Self {
         match status {

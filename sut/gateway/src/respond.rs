@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use http::{Method, header};
+use observastack_telemetry::traces::TRACEPARENT;
 use pingora::{http::ResponseHeader, proxy::Session};
 use serde::Serialize;
 
-use crate::{context::Identity, failure::Failure, request_id, trace_context};
+use crate::{context::Identity, failure::Failure, request_id};
 
 /// Body of an error answer.
 #[derive(Serialize)]
@@ -70,10 +71,10 @@ pub async fn json(
 /// Adds the request's id and trace to an answer's head. `server-timing` is where browsers look for the trace.
 pub fn identify(head: &mut ResponseHeader, identity: &Identity) -> pingora::Result<()> {
     head.insert_header(request_id::HEADER, identity.request_id.as_str())?;
-    if let Some(trace) = &identity.trace {
-        let parent = trace.to_string();
+    if let Some(span) = &identity.span {
+        let parent = span.traceparent();
         head.append_header("server-timing", format!("traceparent;desc=\"{parent}\""))?;
-        head.insert_header(trace_context::TRACEPARENT, parent)?;
+        head.insert_header(TRACEPARENT, parent)?;
     }
     Ok(())
 }

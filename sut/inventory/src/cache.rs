@@ -8,6 +8,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use observastack_telemetry::traces;
 use tokio::sync::watch;
 
 use crate::settings::CacheSettings;
@@ -164,11 +165,12 @@ where
             key,
             serial,
         };
-        tokio::spawn(async move {
+        // It goes on without whoever asked first, but in that one's trace.
+        tokio::spawn(traces::current().around(async move {
             let outcome = load.await.map_err(Arc::new);
             landing.land(outcome.as_ref().ok(), max_entries);
             sender.send_replace(Some(outcome));
-        });
+        }));
         (receiver, CacheResult::Miss)
     }
 

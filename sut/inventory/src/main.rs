@@ -15,10 +15,17 @@ use observastack_kit::database::DatabaseArgs;
 use observastack_kit::http::Server;
 use observastack_kit::lifecycle::{Ended, Lifecycle};
 use observastack_kit::{admin, http};
-use observastack_telemetry::logs;
+use observastack_telemetry::otlp::{self, Identity};
+use observastack_telemetry::{logs, metrics};
 
 /// How long requests in flight have after SIGTERM; the server's own drain takes 10 s of it at most.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// How long spans and log records may take that are still to be sent then.
+const LAST_TELEMETRY: Duration = Duration::from_secs(2);
+
+const SERVICE: &str = "observastack-inventory";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// ObservaStack's inventory service: owns the shop's stock.
 #[derive(Debug, Parser)]
@@ -54,7 +61,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = logs::init("observastack-inventory") {
+    if let Err(error) = logs::init(SERVICE) {
         eprintln!("observastack-inventory: {error}");
         return ExitCode::FAILURE;
     }
@@ -71,9 +78,17 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let config = ConfigStore::<InventoryConfig>::open(&args.state_dir, Some(&args.site_config))?;
     let listener = http::bind(args.listen)?;
     let admin_socket = admin::bind(&args.admin_socket)?;
+    let mut registry = metrics::registry(SERVICE, VERSION);
+    let identity = Identity {
+        service: SERVICE,
+        instance: SERVICE.to_owned(),
+        version: VERSION,
+    };
+    let otlp = otlp::start(&identity, &mut registry)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let ended = runtime.block_on(serve(args, config, listener, admin_socket))?;
+    let ended = runtime.block_on(serve(args, config, registry, listener, admin_socket))?;
     tracing::info!(?ended, "stopped");
+    otlp.shut_down(LAST_TELEMETRY);
     Ok(())
 }
 
@@ -81,13 +96,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
 async fn serve(
     args: &Args,
     config: ConfigStore<InventoryConfig>,
+    registry: metrics::Registry,
     listener: std::net::TcpListener,
     admin_socket: admin::AdminSocket,
 ) -> anyhow::Result<Ended> {
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
-    let mut service = assemble(&args.database, config.clone())?;
+    let mut service = assemble(&args.database, config.clone(), registry)?;
     let mut lifecycle = Lifecycle::new(service.ops.health.clone())?;
     let server = Server::new(listener)
         .metrics(service.http_metrics)
@@ -98,7 +114,7 @@ async fn serve(
     lifecycle.spawn("http", server.serve(service.router, lifecycle.shutdown()));
     let admin = admin::serve(
         admin_socket,
-        "observastack-inventory",
+        SERVICE,
         config.clone(),
         service.ops,
         lifecycle.shutdown(),

@@ -6,6 +6,7 @@ use observastack_kit::config::{FieldError, ServiceConfig};
 use serde::{Deserialize, Serialize};
 
 use observastack_kit::database::PoolSettings;
+use observastack_kit::traces::TraceSettings;
 
 /// The whole configuration, as `GET /config` shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct InventoryConfig {
     pub cache: CacheSettings,
     /// What a request may ask for.
     pub limits: LimitSettings,
+    /// Which traces are recorded.
+    pub traces: TraceSettings,
 }
 
 /// The read cache for stock.
@@ -74,6 +77,7 @@ impl ServiceConfig for InventoryConfig {
     fn validate(&self) -> Result<(), Vec<FieldError>> {
         let mut errors = Vec::new();
         self.database.validate("database", &mut errors);
+        self.traces.validate("traces", &mut errors);
         let ranges = [
             ("cache.ttl_ms", self.cache.ttl_ms, 1, 3_600_000),
             (

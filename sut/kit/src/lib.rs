@@ -7,6 +7,7 @@
 //! - [`ops`]: the `/healthz`, `/livez` and `/metrics` routes;
 //! - [`lifecycle`]: SIGTERM, SIGHUP and systemd's watchdog;
 //! - [`service`]: the shape of the shop's errors, and its JSON bodies;
+//! - [`traces`]: which traces are recorded, as a part of the configuration;
 //! - `database` (with the feature of that name): PostgreSQL through a pool that follows the configuration.
 //!
 //! A stop is told everywhere by a `tokio::sync::watch::Receiver<bool>` that turns `true` (the type pingora uses too),
@@ -22,3 +23,4 @@ pub mod http;
 pub mod lifecycle;
 pub mod ops;
 pub mod service;
+pub mod traces;

@@ -18,6 +18,7 @@ use observastack_kit::http::{
     self, BindError, Drained, HttpError, Options, Request, Response, Router, Server, json,
 };
 use observastack_telemetry::metrics::{self, HttpMetrics, Registry};
+use observastack_telemetry::traces;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -72,7 +73,7 @@ fn start(options: impl Fn() -> Options + Send + Sync + 'static) -> Running {
         .get("/products/{id}", async |_, request: Request| {
             let id: u64 = request.param("id")?;
             let limit: Option<u32> = request.query_as("limit", "a whole number")?;
-            json(StatusCode::OK, &json!({"id": id, "limit": limit, "q": request.query("q"), "trace": request.trace_id()}))
+            json(StatusCode::OK, &json!({"id": id, "limit": limit, "q": request.query("q"), "trace": traces::current().trace_id()}))
         })
         .post("/orders", async |_, mut request: Request| {
             let order: Order = request.json().await?;

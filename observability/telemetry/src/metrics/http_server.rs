@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// Upper bounds in seconds: OpenTelemetry's, with two more below for services that answer in under a millisecond.
@@ -24,9 +24,17 @@ const VERSIONS_KEPT: usize = 8;
 /// `http_response_status_code`, `config_version`. Rate and errors are the histogram's `_count`.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
-    durations: Family<Labels, Histogram, fn() -> Histogram>,
+    durations: Family<Labels, Durations, fn() -> Durations>,
     active: Gauge,
     by_version: Arc<Mutex<BTreeMap<u64, Vec<Labels>>>>,
+}
+
+type Durations = HistogramWithExemplars<Exemplar>;
+
+/// A trace that fell into a bucket, under the name that OpenMetrics and Grafana know.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Exemplar {
+    trace_id: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -52,7 +60,7 @@ impl HttpMetrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
-            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS_SECONDS)),
+            durations: Family::new_with_constructor(|| Durations::new(BUCKETS_SECONDS.into_iter())),
             active: Gauge::default(),
             by_version: Arc::default(),
         };
@@ -77,7 +85,8 @@ impl HttpMetrics {
         InFlight(self.active.clone())
     }
 
-    /// Records a finished request. `route` is its template, e.g. `/products/{id}`.
+    /// Records a finished request. `route` is its template, e.g. `/products/{id}`; `trace_id` is that of a sampled trace, and
+    /// becomes the exemplar of its bucket.
     pub fn observe(
         &self,
         method: &str,
@@ -85,6 +94,7 @@ impl HttpMetrics {
         status: u16,
         config_version: u64,
         elapsed: Duration,
+        trace_id: Option<String>,
     ) {
         let labels = Labels {
             http_request_method: known_method(method),
@@ -93,12 +103,16 @@ impl HttpMetrics {
             config_version,
         };
         let seconds = elapsed.as_secs_f64();
+        let exemplar = trace_id.map(|trace_id| Exemplar { trace_id });
+        let now = exemplar.is_some().then(SystemTime::now);
         if let Some(histogram) = self.durations.get(&labels) {
-            histogram.observe(seconds);
+            histogram.observe(seconds, exemplar, now);
             return;
         }
         if self.admit(&labels) {
-            self.durations.get_or_create(&labels).observe(seconds);
+            self.durations
+                .get_or_create(&labels)
+                .observe(seconds, exemplar, now);
         }
     }
 
@@ -147,6 +161,7 @@ mod tests {
             200,
             version,
             Duration::from_millis(30),
+            None,
         );
     }
 
@@ -213,5 +228,19 @@ mod tests {
             text.contains("config_version=\"100\"") && !text.contains("config_version=\"92\""),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_sampled_trace_is_the_exemplar_of_its_bucket() {
+        let mut registry = Registry::default();
+        let metrics = HttpMetrics::register(&mut registry);
+        let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let took = Duration::from_millis(20);
+        metrics.observe("GET", "/a", 200, 1, took, Some(trace_id.to_owned()));
+        metrics.observe("GET", "/a", 200, 1, Duration::from_millis(2), None);
+        let text = encode(&registry);
+        let exemplars: Vec<&str> = text.lines().filter(|line| line.contains(" # {")).collect();
+        assert_eq!(exemplars.len(), 1, "{text}");
+        assert!(exemplars[0].contains("le=\"0.025\"") && exemplars[0].contains(trace_id));
     }
 }

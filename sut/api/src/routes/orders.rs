@@ -9,8 +9,8 @@ use super::Shop;
 use crate::checkout::{OrderRequest, Placed};
 use crate::orders::{self, OrderLine};
 use crate::page::{self, Page};
+use crate::request_context::RequestContext;
 use crate::settings::LimitSettings;
-use crate::trace::RequestContext;
 
 /// The most pieces in one line.
 const MAX_QUANTITY: i32 = 1_000;

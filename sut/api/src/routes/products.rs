@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Shop;
 use crate::page::{self, Page};
 use crate::products::{self, Product};
-use crate::trace::RequestContext;
+use crate::request_context::RequestContext;
 
 /// 200 `{"items":[{"sku","name","category","price_cents"}],"next"}`, sorted by SKU; `category`, `limit` and `after`
 /// (the last page's `next`) are optional.
@@ -46,12 +46,15 @@ pub(super) async fn show(shop: &Shop, request: &Request) -> Result<Response, Ser
     let product = product.ok_or_else(|| ServiceError::not_found("product", &sku))?;
     let available = if shop.config.current().config.inventory.show_stock {
         let context = RequestContext::of(request);
-        shop.inventory.available(&context, &sku).await.unwrap_or_else(|error| {
-            // A product page without its stock is better than none.
-            tracing::debug!(request_id = context.request_id, trace_id = context.trace.trace_id(), %error, "stock unknown");
-            shop.metrics.stock_unknown();
-            None
-        })
+        shop.inventory
+            .available(&context, &sku)
+            .await
+            .unwrap_or_else(|error| {
+                // A product page without its stock is better than none.
+                tracing::debug!(request_id = context.request_id, %error, "stock unknown");
+                shop.metrics.stock_unknown();
+                None
+            })
     } else {
         None
     };

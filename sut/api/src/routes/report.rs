@@ -9,6 +9,7 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use observastack_kit::http::{Body, Request, Response, json};
 use observastack_kit::service::ServiceError;
+use observastack_telemetry::traces;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -86,10 +87,11 @@ pub(super) async fn sales(shop: &Shop, request: &Request) -> Result<Response, Se
     })?;
     let sales = report::load(&shop.database, settings.max_orders).await?;
     let metrics = shop.metrics.clone();
+    let span = traces::internal("compute_report");
     // It keeps a core busy, which is not for the threads that serve requests. The slot goes with it: a client that goes
     // away does not end the computation.
     let work = tokio::task::spawn_blocking(move || {
-        let _slot = slot;
+        let (_slot, _span) = (slot, span);
         let started = Instant::now();
         let report = report::compute(
             algorithm,

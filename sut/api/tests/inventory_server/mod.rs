@@ -8,6 +8,7 @@ use observastack_inventory::service::assemble;
 use observastack_kit::config::ConfigStore;
 use observastack_kit::database::DatabaseArgs;
 use observastack_kit::http::{Request, Router, Server, bind, json};
+use observastack_telemetry::metrics::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -33,7 +34,12 @@ impl InventoryServer {
             database_user: None,
             database_password_file: None,
         };
-        let service = assemble(&args, ConfigStore::open(state.path(), None).unwrap()).unwrap();
+        let service = assemble(
+            &args,
+            ConfigStore::open(state.path(), None).unwrap(),
+            Registry::default(),
+        )
+        .unwrap();
         let listener = bind(([127, 0, 0, 1], port).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);

@@ -91,6 +91,8 @@ pub(super) fn validate(config: &GatewayConfig) -> Result<(), Vec<FieldError>> {
     report.range("worker_threads", config.worker_threads, 1..=64);
     report.range("drain_timeout_ms", config.drain_timeout_ms, 0..=300_000);
 
+    config.traces.validate("traces", &mut report.0);
+
     if report.0.is_empty() {
         Ok(())
     } else {

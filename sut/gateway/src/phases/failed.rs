@@ -110,10 +110,7 @@ pub async fn for_good(
 }
 
 fn end_attempt(gateway: &Gateway, ctx: &mut RequestContext, outcome: Outcome) {
-    if let Some(attempt) = &mut ctx.attempt
-        && attempt.outcome.is_none()
-    {
-        attempt.outcome = Some(outcome);
+    if let Some(attempt) = ctx.end_attempt(outcome) {
         gateway
             .metrics
             .attempt_ended(&attempt.upstream.name, outcome);

@@ -1,5 +1,6 @@
 //! Phase 6: the request is over.
 
+use observastack_telemetry::traces::TracedSpan;
 use pingora::proxy::Session;
 
 use crate::{
@@ -24,15 +25,13 @@ pub fn run(
     {
         ctx.failure = Some(Failure::of_error(error, ctx.upstream_name()));
     }
-    if let Some(attempt) = &mut ctx.attempt
-        && attempt.outcome.is_none()
-    {
-        let outcome = match (&ctx.failure, attempt.status) {
-            (Some(failure), _) => failure.outcome(),
-            (None, Some(status)) => Outcome::of_status(status),
-            (None, None) => Outcome::internal,
-        };
-        attempt.outcome = Some(outcome);
+    let status = ctx.attempt.as_ref().and_then(|attempt| attempt.status);
+    let outcome = match (&ctx.failure, status) {
+        (Some(failure), _) => failure.outcome(),
+        (None, Some(status)) => Outcome::of_status(status),
+        (None, None) => Outcome::internal,
+    };
+    if let Some(attempt) = ctx.end_attempt(outcome) {
         gateway
             .metrics
             .attempt_ended(&attempt.upstream.name, outcome);
@@ -47,7 +46,12 @@ pub fn run(
         status,
         ctx.config.version,
         elapsed,
+        ctx.identity
+            .span
+            .as_ref()
+            .and_then(TracedSpan::sampled_trace_id),
     );
+    end_span(session, ctx, status);
 
     let wanted = match ctx.config.config.access_log {
         AccessLogMode::All => true,
@@ -59,4 +63,25 @@ pub fn run(
             .access_log
             .write(Record::new(session, ctx, status, elapsed));
     }
+}
+
+fn end_span(session: &Session, ctx: &RequestContext, status: u16) {
+    let Some(span) = &ctx.identity.span else {
+        return;
+    };
+    if span.is_recorded() {
+        span.set("url.scheme", "http");
+        span.set("url.path", session.req_header().uri.path().to_owned());
+        if let Some(client) = ctx.identity.client {
+            span.set("client.address", client.to_string());
+        }
+        let version = i64::try_from(ctx.config.version).unwrap_or(i64::MAX);
+        span.set("observastack.config_version", version);
+        span.answered(status, status >= 500);
+        if let Some(failure) = &ctx.failure {
+            span.set("observastack.failure", failure.kind);
+            span.set("exception.message", failure.message.clone());
+        }
+    }
+    span.end();
 }

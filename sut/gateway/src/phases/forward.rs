@@ -1,19 +1,21 @@
 //! Phase 3: the request on its way to the upstream.
 
 use http::header;
+use observastack_telemetry::traces::{TRACEPARENT, TRACESTATE};
 use pingora::{Error, http::RequestHeader};
 
-use crate::{context::RequestContext, failure::BODY_TOO_LARGE, request_id, trace_context};
+use crate::{context::RequestContext, failure::BODY_TOO_LARGE, request_id};
 
 /// Completes the head: identity, and who the client is. What the client says about itself is not trusted here, at the edge.
 pub fn head(head: &mut RequestHeader, ctx: &RequestContext) -> pingora::Result<()> {
     let identity = &ctx.identity;
     head.insert_header(request_id::HEADER, identity.request_id.as_str())?;
-    if let Some(trace) = &identity.trace {
-        if trace.parent_id.is_none() {
-            head.remove_header(trace_context::TRACESTATE);
+    if let Some(attempt) = &ctx.attempt {
+        head.insert_header(TRACEPARENT, attempt.span.traceparent())?;
+        match attempt.span.tracestate() {
+            Some(state) => head.insert_header(TRACESTATE, state)?,
+            None => drop(head.remove_header(TRACESTATE)),
         }
-        head.insert_header(trace_context::TRACEPARENT, trace.to_string())?;
     }
     head.remove_header("forwarded");
     head.insert_header("x-forwarded-proto", "http")?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use observastack_telemetry::traces::{self, TracedSpan};
 use pingora::{
     Error,
     proxy::Session,
@@ -14,6 +15,7 @@ use crate::{
     context::{Attempt, RequestContext},
     failure::{NO_HEALTHY_UPSTREAM, OUT_OF_TIME},
     proxy::Gateway,
+    upstreams::Upstream,
 };
 
 /// Begins an attempt: the first one or a retry.
@@ -56,10 +58,28 @@ pub fn run(
     peer.options.idle_timeout = Some(Duration::from_millis(config.keepalive.upstream_idle_ms));
     // The shop has no WebSockets: an upgrade would be a tunnel past every limit here.
     peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+    let span = span(session, ctx, &upstream);
     ctx.attempts += 1;
     ctx.tried.push(upstream.address);
-    ctx.attempt = Some(Attempt::new(upstream));
+    ctx.attempt = Some(Attempt::new(upstream, span));
     Ok(Box::new(peer))
+}
+
+/// The call to the upstream, below the request's own span.
+fn span(session: &Session, ctx: &RequestContext, upstream: &Upstream) -> TracedSpan {
+    let identity = &ctx.identity;
+    let request = identity.span.clone().unwrap_or_else(traces::current);
+    let method = session.req_header().method.as_str();
+    let span = traces::client_below(&request, method, identity.route);
+    if span.is_recorded() {
+        span.set("server.address", upstream.address.ip().to_string());
+        span.set("server.port", i64::from(upstream.address.port()));
+        if ctx.attempts > 0 {
+            let resent = i64::try_from(ctx.attempts).unwrap_or(i64::MAX);
+            span.set("http.request.resend_count", resent);
+        }
+    }
+    span
 }
 
 /// No step may take longer than what is left of the whole request's time.

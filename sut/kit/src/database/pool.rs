@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use deadpool_postgres::{
     Hook, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType, Timeouts,
 };
+use observastack_telemetry::traces;
 use tokio_postgres::NoTls;
 
 use super::args::DatabaseArgs;
@@ -103,8 +104,13 @@ impl Database {
     ///
     /// Fails with [`DatabaseError::PoolExhausted`] or [`DatabaseError::Unreachable`].
     pub async fn acquire(&self) -> Result<Session, DatabaseError> {
+        let span = traces::internal("acquire_connection");
         let started = Instant::now();
-        let result = self.acquire_from_current(started).await;
+        let result = span.around(self.acquire_from_current(started)).await;
+        if let Err(error) = &result {
+            span.failed(error.code(), || error.to_string());
+        }
+        drop(span);
         self.metrics.waited(started.elapsed());
         if let Err(DatabaseError::PoolExhausted { .. }) = &result {
             self.metrics.acquire_timed_out();

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{GenericClient, Object};
+use observastack_telemetry::traces;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -162,10 +163,11 @@ impl StatementClock {
         statement: Statement,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, DatabaseError> {
+        let span = traces::statement(statement.name);
         let started = Instant::now();
         let deadline = Duration::from_millis(self.timeout_ms) + NETWORK_GRACE;
         self.unfinished.store(true, Ordering::Relaxed);
-        let result = match tokio::time::timeout(deadline, work).await {
+        let result = match tokio::time::timeout(deadline, span.around(work)).await {
             Ok(result) => {
                 self.unfinished.store(false, Ordering::Relaxed);
                 result.map_err(|error| {
@@ -178,6 +180,9 @@ impl StatementClock {
             }),
         };
         let error_type = result.as_ref().err().map_or("", DatabaseError::code);
+        if let Err(error) = &result {
+            span.failed(error_type, || error.to_string());
+        }
         self.metrics
             .statement_done(statement.name, error_type, started.elapsed());
         result

@@ -17,12 +17,12 @@ use hyper::service::service_fn;
 use hyper::{Method, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use observastack_telemetry::metrics::{HttpMetrics, InFlight};
+use observastack_telemetry::traces::{self, TracedSpan};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tracing::Level;
+use tracing::{Instrument, Level};
 
-use super::request::trace_id;
 use super::router::{Found, Table, method_not_allowed};
 use super::{HttpError, Options, Request, Response};
 use crate::lifecycle::stopped;
@@ -100,15 +100,16 @@ async fn answer(
         Found::Route(route, params) => {
             let config_version = record.config_version;
             let body = Some(body);
-            (route.handler)(Request {
+            let work = (route.handler)(Request {
                 head,
                 body,
                 params,
                 peer,
                 config_version,
                 body_timeout,
-            })
-            .await
+            });
+            let log_context = record.log_context.clone();
+            record.span.around(work).instrument(log_context).await
         }
         Found::Method(_, allowed) => Err(method_not_allowed(&head.method, &allowed)),
         Found::Nothing => Err(HttpError::new(
@@ -131,7 +132,9 @@ struct Record<'a> {
     method: Method,
     uri: Uri,
     request_id: Option<HeaderValue>,
-    traceparent: Option<HeaderValue>,
+    span: TracedSpan,
+    /// Puts the trace's id on every line that is logged for the request.
+    log_context: tracing::Span,
     peer: Option<SocketAddr>,
     route: &'static str,
     config_version: u64,
@@ -151,12 +154,19 @@ impl<'a> Record<'a> {
         peer: Option<SocketAddr>,
         route: &'static str,
     ) -> Self {
+        let span = traces::server(&head.headers, head.method.as_str(), route);
+        let log_context = tracing::info_span!(
+            "request",
+            trace_id = span.trace_id(),
+            span_id = span.span_id()
+        );
         Self {
             shared,
             method: head.method.clone(),
             uri: head.uri.clone(),
             request_id: head.headers.get("x-request-id").cloned(),
-            traceparent: head.headers.get("traceparent").cloned(),
+            span,
+            log_context,
             peer,
             route,
             config_version: (shared.config_version)(),
@@ -183,8 +193,10 @@ impl Drop for Record<'_> {
                 status,
                 self.config_version,
                 elapsed,
+                self.span.sampled_trace_id(),
             );
         }
+        self.end_span(status);
         /// One record of the access log; the level has to be a constant.
         macro_rules! access {
             ($level:expr, $message:literal) => {
@@ -196,7 +208,6 @@ impl Drop for Record<'_> {
                     url.path = self.uri.path(),
                     duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
                     request_id = text(self.request_id.as_ref()),
-                    trace_id = trace_id(text(self.traceparent.as_ref())),
                     client.address = self.peer.map(tracing::field::display),
                     error = self.error.as_deref(),
                     $message
@@ -204,11 +215,33 @@ impl Drop for Record<'_> {
             };
         }
         // A 503 of a probe says what the probe is for; the check itself is logged when it changes.
-        if status >= 500 && (self.error.is_some() || self.status.is_none()) {
-            access!(Level::WARN, "request failed");
-        } else {
-            access!(Level::DEBUG, "request");
+        let _line = self.log_context.enter();
+        self.span.within(|| {
+            if status >= 500 && (self.error.is_some() || self.status.is_none()) {
+                access!(Level::WARN, "request failed");
+            } else {
+                access!(Level::DEBUG, "request");
+            }
+        });
+    }
+}
+
+impl Record<'_> {
+    fn end_span(&self, status: u16) {
+        if self.span.is_recorded() {
+            self.span.set("url.scheme", "http");
+            self.span.set("url.path", self.uri.path().to_owned());
+            if let Some(peer) = self.peer {
+                self.span.set("client.address", peer.ip().to_string());
+            }
+            let version = i64::try_from(self.config_version).unwrap_or(i64::MAX);
+            self.span.set("observastack.config_version", version);
+            self.span.answered(status, status >= 500);
+            if let Some(error) = &self.error {
+                self.span.set("exception.message", error.clone());
+            }
         }
+        self.span.end();
     }
 }
 

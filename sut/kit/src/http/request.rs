@@ -77,12 +77,6 @@ impl Request {
         self.header("x-request-id").unwrap_or_default()
     }
 
-    /// The trace's id from the W3C `traceparent` header; empty without one.
-    #[must_use]
-    pub fn trace_id(&self) -> &str {
-        trace_id(self.header("traceparent").unwrap_or_default())
-    }
-
     /// A part of the path by its name in the route's template.
     ///
     /// # Errors
@@ -199,15 +193,6 @@ async fn read(mut body: Incoming) -> Result<Bytes, HttpError> {
         return Err(HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
     Ok(content.freeze())
-}
-
-pub(super) fn trace_id(traceparent: &str) -> &str {
-    let id = traceparent.split('-').nth(1).unwrap_or_default();
-    if id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        id
-    } else {
-        ""
-    }
 }
 
 /// Decodes `%41` (and `+` in a query); `None` when the result is not UTF-8 or an escape is broken.
