@@ -15,6 +15,8 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
     process::ExitCode,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -31,6 +33,8 @@ pub(crate) use udp_sink::UdpSink;
 
 /// Where agents have their sockets.
 pub(crate) const DIRECTORY: &str = "/run/observastack-e2e";
+/// What accept(2) fails with where the process has too many files open.
+pub(crate) const EMFILE: i32 = 24;
 const UNIT_PREFIX: &str = "observastack-e2e-";
 
 /// Runs as an agent where the arguments ask for one.
@@ -124,7 +128,15 @@ fn serve<T: Serialize>(name: &str, snapshot: impl Fn() -> T) -> Result<()> {
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).with_context(|| path.display().to_string())?;
     loop {
-        let (mut stream, _) = listener.accept()?;
+        let mut stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            // A fault's doing, which the agent must outlive to tell of it.
+            Err(error) if error.raw_os_error() == Some(EMFILE) => {
+                thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let text = serde_json::to_string(&snapshot())?;
         // A test that does not wait for the answer has only looked whether we are there.
         let _ = stream.write_all(text.as_bytes());

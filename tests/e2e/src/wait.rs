@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 const POLL: Duration = Duration::from_millis(5);
 
 /// How long to wait for something that takes a moment. Only a failing test waits this long.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` gives a value; an error that names `what` where it doesn't within `deadline`.
 ///
