@@ -100,10 +100,12 @@ fn under_load<T>(look: impl FnOnce() -> Result<T>) -> Result<T> {
         let stop = &stop;
         scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                // Some fail: that is a part of it.
+                // Some fail: that is a part of it. An odd number, so that each kind meets both API servers.
+                let order = lab::order("P00002", 1);
                 let _ = curl(&[&format!("{}/products/P00001", lab::SHOP)]);
-                let _ =
-                    crate::http::post(&format!("{}/orders", lab::SHOP), &lab::order("P00002", 1));
+                for _ in 0..2 {
+                    let _ = crate::http::post(&format!("{}/orders", lab::SHOP), &order);
+                }
                 thread::sleep(Duration::from_millis(50));
             }
         });
