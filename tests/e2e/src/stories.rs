@@ -23,6 +23,7 @@ mod mtu_blackhole;
 mod packet_loss;
 mod packet_loss_out;
 mod panic;
+mod prometheus;
 mod recovery;
 mod refusals;
 mod refusals_permission;
@@ -71,6 +72,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         shop::tests(),
         cli::tests(),
         hardening::tests(),
+        prometheus::tests(),
         config::tests(),
         disk_full::tests(),
         drain::tests(),

@@ -2,6 +2,7 @@
 
 mod graph;
 mod licences;
+mod prometheus;
 mod scripts;
 mod units;
 
@@ -22,7 +23,7 @@ pub(crate) fn run() -> Result<Totals> {
     )?;
     let metadata = metadata(paths::root())?;
     let programs = metadata_of_programs()?;
-    let checks: [(&str, &dyn Fn() -> Result<()>); 10] = [
+    let checks: [(&str, &dyn Fn() -> Result<()>); 11] = [
         ("rustfmt", &rustfmt),
         ("clippy", &clippy),
         ("crate_graph", &|| graph::check(&metadata, &programs)),
@@ -38,6 +39,7 @@ pub(crate) fn run() -> Result<Totals> {
         }),
         ("shellcheck", &scripts::check),
         ("ansible_lint", &ansible_lint),
+        ("prometheus_rules", &prometheus::check),
         ("systemd_analyze_verify", &units::check),
     ];
     let mut totals = Totals::default();

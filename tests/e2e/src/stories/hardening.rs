@@ -7,12 +7,14 @@ use libtest_mimic::Trial;
 
 use crate::{
     command, figures,
-    lab::{self, API_1, API_2, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, POSTGRESQL},
+    lab::{
+        self, API_1, API_2, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, POSTGRESQL, PROMETHEUS,
+    },
     story::test,
     systemd,
 };
 
-const UNPRIVILEGED: [&str; 5] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL];
+const UNPRIVILEGED: [&str; 6] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, PROMETHEUS];
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![
