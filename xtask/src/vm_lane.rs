@@ -92,7 +92,9 @@ fn tests(name: Name, deb: &Path, filter: Option<&str>, totals: &mut Totals) -> R
     check.always("vm_lab_is_healthy_on_the_oldest_kernel", booted);
     if is_booted {
         println!("==> kernel {}", OLDEST.name());
-        *check.totals += timed("the tests", || e2e::programs(name, &state, "vm", filter))?;
+        *check.totals += timed("the tests", || {
+            e2e::programs(name, &state, "vm-oldest", filter)
+        })?;
     }
     check.named("vm_uninstallation_takes_the_volume_away", || {
         timed("the uninstallation", || {

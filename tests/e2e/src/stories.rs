@@ -36,6 +36,7 @@ mod support;
 mod unit_fault;
 mod vm;
 mod vm_disk;
+mod vm_ends;
 mod vm_limits;
 mod vm_network;
 mod vm_syscalls;
@@ -50,22 +51,31 @@ pub(crate) enum Lane {
     Nspawn,
     /// A virtual machine with Debian's stock kernel, emulated
     Vm,
+    /// The same machine on the oldest kernel: the faults again, without each way to end for each of them
+    VmOldest,
 }
 
 /// Every test of a lane.
 pub(crate) fn all(lane: Lane) -> Vec<Trial> {
-    if lane == Lane::Vm {
-        return [
+    let faults = || {
+        [
             vm_network::tests(),
             vm_syscalls::tests(),
             vm_limits::tests(),
             fd_limit::tests(),
             vm_disk::tests(),
-            vm::tests(),
+            vm_ends::tests(),
         ]
         .into_iter()
         .flatten()
-        .collect();
+    };
+    if lane == Lane::Vm {
+        return faults().chain(vm::tests()).collect();
+    }
+    if lane == Lane::VmOldest {
+        return faults()
+            .filter(|test| !test.name().contains("ends_in_every_way"))
+            .collect();
     }
     [
         footprint::tests(),
