@@ -103,7 +103,7 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// How long a search may take before it says how far it got.
-const SEARCH: Duration = Duration::from_millis(80);
+const SEARCH: Duration = Duration::from_millis(60);
 /// What `from` is where nothing is said: this long before `to`.
 const USUAL_RANGE: Duration = Duration::from_secs(3_600);
 /// Live tails at once.
