@@ -94,7 +94,7 @@ pub fn open(directory: &Path) -> Result<Connection, StoreError> {
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -12288;
-             PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 8388608; PRAGMA wal_autocheckpoint = 2000;",
+             PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 4194304; PRAGMA wal_autocheckpoint = 1000;",
         )
         .map_err(sqlite)?;
     connection

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Room for the deletion of one slice, and for the WAL's index.
-const BYTES: usize = 4 << 20;
+/// The longest WAL: emptying it into the database may have to extend the database by all of it, before anything can be deleted.
+const BYTES: usize = 16 << 20;
 
 /// The file.
 #[derive(Debug)]
@@ -27,7 +27,9 @@ impl Reserve {
 
     /// Takes the room up again.
     pub(super) fn hold(&mut self) {
-        if self.held {
+        // Room that others would miss at once is not taken.
+        let room = self.path.parent().and_then(free_bytes);
+        if self.held || room.is_some_and(|room| room < 2 * BYTES as u64) {
             return;
         }
         let write = || {
