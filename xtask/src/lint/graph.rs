@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "observastack-inventory",
         &["observastack-kit", "observastack-telemetry"],
     ),
+    ("observastack-collector", &["observastack-telemetry"]),
     ("observastack-abi", &[]),
     ("observastack-programs", &["observastack-abi"]),
     ("observastack-loader", &["observastack-abi"]),

@@ -135,14 +135,14 @@ impl Guard {
     /// Watches until told to stop. `beat_ns` is kept current for a watchdog, in nanoseconds of `CLOCK_MONOTONIC`.
     pub fn run(mut self, stop: &AtomicBool, beat_ns: &AtomicU64) {
         while !stop.load(Ordering::Acquire) {
-            let wait = self.look();
+            let wait = self.look(beat_ns);
             beat_ns.store(monotonic_ns(), Ordering::Release);
             thread::sleep(wait);
         }
     }
 
     /// One look at the journal; gives how long the next one may wait.
-    fn look(&mut self) -> Duration {
+    fn look(&mut self, beat_ns: &AtomicU64) -> Duration {
         let entries = match self.journal.entries() {
             Ok(entries) => entries,
             Err(error) => {
@@ -160,6 +160,8 @@ impl Guard {
         for entry in entries.iter().rev() {
             if let Some(reason) = self.due(entry, now_ns, lapsed) {
                 self.revert(entry, reason, lapsed);
+                // Each may take a while on a slow machine, and a guard that is killed over it helps nobody.
+                beat_ns.store(monotonic_ns(), Ordering::Release);
             }
         }
         POLL
