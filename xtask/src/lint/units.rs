@@ -1,4 +1,5 @@
-//! The units, read by the systemd of the machine's image as if the package were installed in it.
+//! The units, read by the systemd of the VM's image as if the package were installed in it: that image has every program of the
+//! distribution's that they start.
 
 use anyhow::{Result, bail};
 
@@ -8,7 +9,7 @@ use crate::package;
 /// `systemd-analyze verify` has to have nothing to say.
 pub(super) fn check() -> Result<()> {
     let tree = package::tree()?;
-    let image = image::nspawn()?;
+    let image = image::vm()?;
     // The package's files over the image's, for this command alone; neither is changed.
     let said = image
         .overlaid(&tree, "sh")
