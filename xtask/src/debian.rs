@@ -30,7 +30,7 @@ pub(crate) struct Recipe<'a> {
     /// A shell script run inside before the packages are installed.
     pub(crate) before: &'static str,
     /// A shell script run inside after them.
-    pub(crate) after: &'static str,
+    pub(crate) after: &'a str,
 }
 
 /// The image of a recipe, from the cache where the recipe hasn't changed.

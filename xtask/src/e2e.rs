@@ -26,8 +26,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
     let mut totals = Totals::default();
     let done = tests(name, &state, &deb, filter, &mut totals);
     if let Err(error) = &done {
-        println!("{error:#}");
-        totals.failed += 1;
+        totals.fail("lane e2e", &format!("{error:#}"));
     }
     if totals.failed > 0 {
         show_logs(name, &state);
@@ -63,8 +62,7 @@ fn tests(
     refusals(name, state, deb, &before, &mut check);
     // Nothing else can be tried without it.
     playbook::install(name, state, deb, "playbook install.yml")
-        .map(drop)
-        .inspect_err(|_| println!("test playbook_installs_the_lab ... FAILED"))?;
+        .context("playbook_installs_the_lab")?;
     check.always("playbook_installs_the_lab", Ok(()));
     check.named("second_run_of_the_playbook_changes_nothing", || {
         playbook::install(name, state, deb, "playbook install.yml, second run")?.nothing_changed()
@@ -195,11 +193,7 @@ impl Check<'_> {
     }
 
     pub(crate) fn always(&mut self, name: &str, result: Result<()>) {
-        match &result {
-            Ok(()) => println!("test {name} ... ok"),
-            Err(error) => println!("test {name} ... FAILED: {error:#}"),
-        }
-        self.totals.count(result.is_ok());
+        self.totals.check(name, result);
     }
 }
 
@@ -253,15 +247,11 @@ fn inside(
         });
     match ended {
         Err(error) => {
-            println!("test {label} ... FAILED: {error:#}");
-            totals.failed += 1;
+            totals.fail(&label, &format!("{error:#}"));
         }
         Ok(ended) if !has_result || (!ended.status.success() && totals.failed == 0) => {
-            println!(
-                "test {label} ... FAILED: it ended without a result ({})",
-                ended.status
-            );
-            totals.failed += 1;
+            let reason = format!("it ended without a result ({})", ended.status);
+            totals.fail(&label, &reason);
         }
         Ok(_) => {}
     }

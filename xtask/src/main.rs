@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         Verb::Package => package::build().map(|_| ExitCode::SUCCESS),
         Verb::Test(args) => Ok(test::run(&args)),
         Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
-        Verb::Vm(args) => vm::run(&args).map(results::Totals::conclude),
+        Verb::Vm(args) => vm::run(&args).map(|totals| totals.conclude()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -58,11 +58,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         let started = Instant::now();
         let of_lane = run().unwrap_or_else(|error| {
             // What a lane could not begin with is a failure of the lane, not of nothing.
-            println!("test lane {name} ... FAILED: {error:#}");
-            Totals {
-                failed: 1,
-                ..Totals::default()
-            }
+            let mut totals = Totals::default();
+            totals.fail(&format!("lane {name}"), &format!("{error:#}"));
+            totals
         });
         summary.push(format!(
             "    lane {name}: {of_lane} in {:.0} s",
@@ -72,8 +70,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         totals += of_lane;
     }
     if totals.is_empty() {
-        println!("no test has a name with {:?} in it", filter.unwrap_or(""));
-        totals.failed = 1;
+        let reason = format!("no test has a name with {:?} in it", filter.unwrap_or(""));
+        totals.fail("the filter", &reason);
     }
     println!("==> all lanes\n{}", summary.join("\n"));
     totals.conclude()

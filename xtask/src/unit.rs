@@ -38,11 +38,8 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
             totals.read(line);
         })?;
     if !ended.status.success() && totals.failed == 0 {
-        println!(
-            "test cargo test ... FAILED: a test program ended early ({})",
-            ended.status
-        );
-        totals.failed = 1;
+        let reason = format!("a test program ended early ({})", ended.status);
+        totals.fail("cargo test", &reason);
     }
     Ok(totals)
 }

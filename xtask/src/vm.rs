@@ -147,8 +147,7 @@ impl Prepared {
             Some(_) => None,
         };
         if let Some(reason) = reason {
-            println!("test kernel {} ... FAILED: {reason}", series.name());
-            totals.failed += 1;
+            totals.fail(&format!("kernel {}", series.name()), reason);
         }
         eprintln!(
             "    kernel {}: {totals} in {:.0} s",

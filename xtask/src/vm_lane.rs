@@ -31,8 +31,7 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
     let mut totals = Totals::default();
     let done = tests(name, &deb, filter, &mut totals);
     if let Err(error) = &done {
-        println!("test lane vm ... FAILED: {error:#}");
-        totals.failed += 1;
+        totals.fail("lane vm", &format!("{error:#}"));
     }
     if totals.failed > 0
         && let Some(state) = State::load(name)?
@@ -65,7 +64,7 @@ fn tests(name: Name, deb: &Path, filter: Option<&str>, totals: &mut Totals) -> R
             "playbook install.yml in the VM",
         )
     })
-    .inspect_err(|_| println!("test vm_playbook_installs_the_lab ... FAILED"))?;
+    .context("vm_playbook_installs_the_lab")?;
     check.always("vm_playbook_installs_the_lab", Ok(()));
     *check.totals += timed("the tests", || e2e::programs(name, &state, "vm", filter))?;
     check.named("vm_second_run_of_the_playbook_changes_nothing", || {
@@ -111,11 +110,17 @@ fn wait_healthy(name: Name, state: &State, kernel: Series) -> Result<()> {
     if !release.starts_with(&format!("{}.", kernel.name())) {
         bail!("the machine runs kernel {release}");
     }
-    let healthy = "systemctl is-system-running --wait >/dev/null; observastack-ctl status";
+    healthy(name, state, || true)
+}
+
+/// Waits until every unit is up, once the machine `is_ready` to be asked.
+fn healthy(name: Name, state: &State, is_ready: impl Fn() -> bool) -> Result<()> {
+    let status = "systemctl is-system-running --wait >/dev/null; observastack-ctl status";
+    let limit_s = 300;
     let started = Instant::now();
-    while !state.ssh(name, healthy).limit_s(180).succeeds() {
-        if started.elapsed().as_secs() > 300 {
-            bail!("the lab is not healthy within 300 s on kernel {release}");
+    while !(is_ready() && state.ssh(name, status).limit_s(180).succeeds()) {
+        if started.elapsed().as_secs() > limit_s {
+            bail!("the lab is not healthy within {limit_s} s");
         }
         std::thread::sleep(std::time::Duration::from_secs(2));
     }
@@ -167,22 +172,12 @@ fn reboot(name: Name, state: &State) -> Result<()> {
     };
     let boot = boot_id()?;
     state.ssh(name, "systemctl reboot").limit_s(60).status()?;
-    let started = Instant::now();
-    let healthy = "systemctl is-system-running --wait >/dev/null; observastack-ctl status";
-    let limit_s = 300;
-    while started.elapsed().as_secs() < limit_s {
-        if boot_id().is_ok_and(|now| now != boot)
-            && state.ssh(name, healthy).limit_s(180).succeeds()
-        {
-            let after = identity().context("after the reboot")?;
-            if after != before {
-                bail!("the cluster was {before:?} and is {after:?}");
-            }
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_secs(2));
+    healthy(name, state, || boot_id().is_ok_and(|now| now != boot))?;
+    let after = identity().context("after the reboot")?;
+    if after != before {
+        bail!("the cluster was {before:?} and is {after:?}");
     }
-    bail!("the lab is not healthy within {limit_s} s after the reboot")
+    Ok(())
 }
 
 /// Devices, mounts, files and units of ours.

@@ -44,12 +44,7 @@ pub(crate) fn run() -> Result<Totals> {
     ];
     let mut totals = Totals::default();
     for (name, check) in checks {
-        let result = check();
-        match &result {
-            Ok(()) => println!("test lint::{name} ... ok"),
-            Err(error) => println!("test lint::{name} ... FAILED: {error:#}"),
-        }
-        totals.count(result.is_ok());
+        totals.check(&format!("lint::{name}"), check());
     }
     Ok(totals)
 }

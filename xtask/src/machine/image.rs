@@ -45,13 +45,6 @@ const AFTER: &str = "rm /etc/postgresql-common/createcluster.d/observastack.conf
     rm -f /etc/ssh/ssh_host_* /etc/machine-id /var/lib/dbus/machine-id\n\
     touch /etc/machine-id";
 
-/// As the playbook leaves it where it installs Prometheus itself.
-const AFTER_VM: &str = "systemctl disable prometheus\n\
-    systemctl enable systemd-networkd ssh\n\
-    rm /etc/postgresql-common/createcluster.d/observastack.conf\n\
-    rm -f /etc/ssh/ssh_host_* /etc/machine-id /var/lib/dbus/machine-id\n\
-    touch /etc/machine-id";
-
 /// The image for machines under systemd-nspawn. The distribution's packages that the playbook wants are in it already: installing them takes
 /// 40 s in a machine, and minutes in an emulated one.
 pub(crate) fn nspawn() -> Result<Rootfs> {
@@ -83,7 +76,8 @@ pub(crate) fn vm() -> Result<Rootfs> {
         what: "the lab's VM",
         before: BEFORE,
         packages: &packages,
-        after: AFTER_VM,
+        // As the playbook leaves it where it installs Prometheus itself.
+        after: &format!("{AFTER}\nsystemctl disable prometheus"),
     })
 }
 

@@ -123,18 +123,22 @@ fn connect(patience: Duration) -> std::io::Result<TcpStream> {
 
 fn one_way() -> Result<()> {
     // Inbound, the server never sees who knocks; outbound, it answers and is not heard.
+    let own = format!("pid={},", std::process::id());
     for (direction, heard) in [("in", false), ("out", true)] {
         let id = blackhole(direction, "10m")?;
         std::thread::scope(|scope| {
             let client = scope.spawn(|| connect(Duration::from_secs(4)));
             let port = wait::until(wait::SOON, "a client knocks again", || {
-                let words = ["ss", "-HtnoO", "state", "syn-sent", "dport = :8101"];
+                let words = ["ss", "-HtnopO", "state", "syn-sent", "dport = :8101"];
                 let text = command::output(&words)?;
-                let knocks = text.lines().find(|line| line.contains("timer:(on,"));
+                // The gateway and Prometheus knock too.
+                let knocks = text
+                    .lines()
+                    .find(|line| line.contains("timer:(on,") && line.contains(&own));
                 let local = knocks.and_then(|line| line.split_whitespace().nth(2));
                 Ok(local.and_then(|local| local.rsplit(':').next().map(str::to_owned)))
             })?;
-            // Only this client's: what earlier ones began the server goes on with for a minute.
+            // Only this client's: what others began the server goes on with for a minute.
             let filter = format!("sport = :8101 and dport = :{port}");
             let waiting = || command::output(&["ss", "-Htn", "state", "syn-recv", &filter]);
             if heard {

@@ -34,7 +34,7 @@ fn unaccepted(port: u16) -> Result<u64> {
 }
 
 /// The soft limit of a unit's main process as the kernel shows it.
-fn soft(unit: &str) -> Result<u64> {
+pub(super) fn soft(unit: &str) -> Result<u64> {
     let process = lab::main_process(unit)?.as_raw_nonzero();
     let text = fs::read_to_string(format!("/proc/{process}/limits"))?;
     let line = text.lines().find(|line| line.starts_with("Max open files"));

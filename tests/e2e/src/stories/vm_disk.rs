@@ -29,7 +29,7 @@ pub(super) fn tests() -> Vec<Trial> {
 
 const LONG: &str = "10m";
 
-fn table() -> Result<String> {
+pub(super) fn table() -> Result<String> {
     Ok(command::output(&["dmsetup", "table", "observastack-data"])?
         .trim()
         .to_owned())
@@ -164,7 +164,7 @@ fn free() -> Result<u64> {
     Ok(avail.trim().parse()?)
 }
 
-fn fillers() -> Result<usize> {
+pub(super) fn fillers() -> Result<usize> {
     let names = fs::read_dir(PLACE)?.map(|entry| Ok(entry?.file_name()));
     let names: Vec<_> = names.collect::<Result<_>>()?;
     Ok(names

@@ -2,13 +2,11 @@
 //!
 //! One story for all of it: under emulation, a restarted injector has its programs verified for half a minute.
 
-use std::fs;
-
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::process::{Signal, kill_process};
 
-use super::vm::PLACE;
+use super::{fd_limit, vm_disk};
 use crate::{
     clock::{between, monotonic_ns},
     command, ends, figures,
@@ -26,24 +24,14 @@ pub(super) fn tests() -> Vec<Trial> {
 
 /// What each fault changes, as tools show it that we did not write: queue, CPU, memory, tasks, descriptors, disk, space.
 fn state() -> Result<[String; 7]> {
-    let process = lab::main_process(API_2)?.as_raw_nonzero();
-    let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
-    let files = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .context("no limit of descriptors")?;
-    let fillers = fs::read_dir(PLACE)?
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().contains("disk-fill"))
-        .count();
     Ok([
         command::output(&["tc", "qdisc", "show"])?,
         systemd::property(API_1, "CPUQuotaPerSecUSec")?,
         systemd::property(INVENTORY, "MemoryMax")?,
         systemd::property(API_2, "TasksMax")?,
-        files.to_owned(),
-        command::output(&["dmsetup", "table", "observastack-data"])?,
-        fillers.to_string(),
+        fd_limit::soft(API_2)?.to_string(),
+        vm_disk::table()?,
+        vm_disk::fillers()?.to_string(),
     ])
 }
 
