@@ -11,12 +11,7 @@ use observastack_abi::{
     rule::{MAX_RULES, fault},
 };
 
-use crate::{
-    atomic::fetch_add,
-    clock::about_ns,
-    passing::Passing,
-    rule::{any, decide, event},
-};
+use crate::{atomic::fetch_add, passing::Passing, rule::any};
 
 #[map]
 static BANDWIDTH_RULES: Array<BandwidthRule> = Array::with_max_entries(MAX_RULES, 0);
@@ -33,16 +28,7 @@ pub(crate) fn overflows(skb: *mut __sk_buff, passing: &Passing) -> bool {
         &BANDWIDTH_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
-            if !passing.is_meant_by(&rule.filter)
-                || decide(
-                    &rule.head,
-                    counts,
-                    about_ns,
-                    event::PACKET,
-                    rule.filter.port,
-                )
-                .is_none()
-            {
+            if passing.decide(&rule.head, &rule.filter, counts).is_none() {
                 return false;
             }
             // SAFETY: the context is the program's own; `counts` points into a live map value.

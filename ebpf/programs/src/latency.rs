@@ -12,11 +12,7 @@ use observastack_abi::{
     rule::{MAX_RULES, fault},
 };
 
-use crate::{
-    clock::about_ns,
-    passing::Passing,
-    rule::{any, decide, event},
-};
+use crate::{passing::Passing, rule::any};
 
 #[map]
 static LATENCY_RULES: Array<LatencyRule> = Array::with_max_entries(MAX_RULES, 0);
@@ -33,15 +29,7 @@ pub(crate) fn delay(skb: *mut __sk_buff, passing: &Passing) {
         &LATENCY_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
-            if passing.is_meant_by(&rule.filter)
-                && let Some(n) = decide(
-                    &rule.head,
-                    counts,
-                    about_ns,
-                    event::PACKET,
-                    rule.filter.port,
-                )
-            {
+            if let Some(n) = passing.decide(&rule.head, &rule.filter, counts) {
                 let delay_ns = observastack_delay(
                     u32::from(rule.distribution),
                     rule.head.seed,

@@ -9,11 +9,7 @@ use observastack_abi::{
     rule::{MAX_RULES, fault},
 };
 
-use crate::{
-    clock::about_ns,
-    passing::Passing,
-    rule::{any, decide, event},
-};
+use crate::{passing::Passing, rule::any};
 
 #[map]
 static MTU_BLACKHOLE_RULES: Array<MtuBlackholeRule> = Array::with_max_entries(MAX_RULES, 0);
@@ -31,15 +27,7 @@ pub(crate) fn drops(passing: &Passing) -> bool {
         |rule| &rule.head,
         |rule, counts| {
             passing.packet.wire_len > rule.mtu
-                && passing.is_meant_by(&rule.filter)
-                && decide(
-                    &rule.head,
-                    counts,
-                    about_ns,
-                    event::PACKET,
-                    rule.filter.port,
-                )
-                .is_some()
+                && passing.decide(&rule.head, &rule.filter, counts).is_some()
         },
     )
 }

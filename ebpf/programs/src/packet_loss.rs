@@ -10,11 +10,7 @@ use observastack_abi::{
     rule::{MAX_RULES, fault},
 };
 
-use crate::{
-    clock::about_ns,
-    passing::Passing,
-    rule::{any, decide, event},
-};
+use crate::{passing::Passing, rule::any};
 
 #[map]
 static PACKET_LOSS_RULES: Array<PacketLossRule> = Array::with_max_entries(MAX_RULES, 0);
@@ -30,16 +26,6 @@ pub(crate) fn drops(passing: &Passing) -> bool {
         &PACKET_LOSS_RULES,
         &PACKET_LOSS_COUNTS,
         |rule| &rule.head,
-        |rule, counts| {
-            passing.is_meant_by(&rule.filter)
-                && decide(
-                    &rule.head,
-                    counts,
-                    about_ns,
-                    event::PACKET,
-                    rule.filter.port,
-                )
-                .is_some()
-        },
+        |rule, counts| passing.decide(&rule.head, &rule.filter, counts).is_some(),
     )
 }

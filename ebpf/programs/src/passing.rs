@@ -2,11 +2,19 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use observastack_abi::{
+    counts::RuleCounts,
     packet::{DIRECTION_IN, DIRECTION_OUT, Packet, PacketFilter},
-    rule::ActiveSlots,
+    rule::{ActiveSlots, RuleHead},
 };
 
-use crate::{packet, rule::active};
+use crate::{
+    clock::about_ns,
+    packet,
+    rule::{active, are_any, decide, event},
+};
+
+/// How a hook finds the unit that a packet is about.
+type UnitOf = fn(*mut __sk_buff) -> Option<u32>;
 
 /// A packet at a hook, seen from one unit.
 pub(crate) struct Passing {
@@ -19,20 +27,24 @@ pub(crate) struct Passing {
 }
 
 impl Passing {
-    /// A packet that arrives at the unit; `None` where it has no rule of `faults`, a bit for each.
+    /// A packet that arrives at a unit, which `unit_of` finds; `None` where that has no rule of `faults`, a bit for each.
     #[inline(always)]
-    pub(crate) fn incoming(unit: u32, skb: *mut __sk_buff, faults: u32) -> Option<Self> {
-        Self::new(unit, skb, faults, DIRECTION_IN)
+    pub(crate) fn incoming(skb: *mut __sk_buff, faults: u32, unit_of: UnitOf) -> Option<Self> {
+        Self::new(skb, faults, unit_of, DIRECTION_IN)
     }
 
     /// A packet that leaves from the unit.
     #[inline(always)]
-    pub(crate) fn outgoing(unit: u32, skb: *mut __sk_buff, faults: u32) -> Option<Self> {
-        Self::new(unit, skb, faults, DIRECTION_OUT)
+    pub(crate) fn outgoing(skb: *mut __sk_buff, faults: u32, unit_of: UnitOf) -> Option<Self> {
+        Self::new(skb, faults, unit_of, DIRECTION_OUT)
     }
 
     #[inline(always)]
-    fn new(unit: u32, skb: *mut __sk_buff, faults: u32, direction: u8) -> Option<Self> {
+    fn new(skb: *mut __sk_buff, faults: u32, unit_of: UnitOf, direction: u8) -> Option<Self> {
+        if !are_any(faults) {
+            return None;
+        }
+        let unit = unit_of(skb)?;
         let active = active(unit, faults)?;
         let mut packet = Packet::default();
         if active.headers & faults != 0 {
@@ -52,9 +64,22 @@ impl Passing {
         self.active.of[fault]
     }
 
-    /// Whether a rule's condition holds for it.
+    /// Counts and decides it where a rule's condition holds; its number where it is to be faulted.
     #[inline(always)]
-    pub(crate) fn is_meant_by(&self, filter: &PacketFilter) -> bool {
+    pub(crate) fn decide(
+        &self,
+        head: &RuleHead,
+        filter: &PacketFilter,
+        counts: *mut RuleCounts,
+    ) -> Option<u64> {
+        if !self.is_meant_by(filter) {
+            return None;
+        }
+        decide(head, counts, about_ns, event::PACKET, filter.port)
+    }
+
+    #[inline(always)]
+    fn is_meant_by(&self, filter: &PacketFilter) -> bool {
         filter.direction & self.direction != 0
             && (!filter.needs_headers() || filter.matches(&self.packet))
     }

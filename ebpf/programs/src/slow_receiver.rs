@@ -17,11 +17,7 @@ use observastack_abi::{
     slow_receiver::SlowReceiverRule,
 };
 
-use crate::{
-    clock::about_ns,
-    passing::Passing,
-    rule::{any, decide, event},
-};
+use crate::{passing::Passing, rule::any};
 
 #[map]
 static SLOW_RECEIVER_RULES: Array<SlowReceiverRule> = Array::with_max_entries(MAX_RULES, 0);
@@ -51,17 +47,7 @@ pub(crate) fn shrink(skb: *mut __sk_buff, passing: &Passing) {
         &SLOW_RECEIVER_COUNTS,
         |rule| &rule.head,
         |rule, counts| {
-            if window > rule.window
-                && passing.is_meant_by(&rule.filter)
-                && decide(
-                    &rule.head,
-                    counts,
-                    about_ns,
-                    event::PACKET,
-                    rule.filter.port,
-                )
-                .is_some()
-            {
+            if window > rule.window && passing.decide(&rule.head, &rule.filter, counts).is_some() {
                 window = rule.window;
             }
             false

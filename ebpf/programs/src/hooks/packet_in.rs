@@ -4,7 +4,7 @@ use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
 
 use observastack_abi::rule::fault;
 
-use crate::{mtu_blackhole, packet, packet_loss, passing::Passing, rule::are_any};
+use crate::{mtu_blackhole, packet, packet_loss, passing::Passing};
 
 /// The faults that act here.
 const FAULTS: u32 = 1 << fault::PACKET_LOSS | 1 << fault::MTU_BLACKHOLE;
@@ -16,11 +16,7 @@ const DROP: i32 = 0;
 #[cgroup_skb]
 pub fn packet_in(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    if !are_any(FAULTS) {
-        return PASS;
-    }
-    let Some(passing) = packet::unit_of(skb).and_then(|unit| Passing::incoming(unit, skb, FAULTS))
-    else {
+    let Some(passing) = Passing::incoming(skb, FAULTS, packet::unit_of) else {
         return PASS;
     };
     if packet_loss::drops(&passing) || mtu_blackhole::drops(&passing) {

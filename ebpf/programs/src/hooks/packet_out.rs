@@ -5,7 +5,7 @@ use aya_ebpf::{helpers::generated::bpf_redirect, macros::classifier, programs::T
 
 use observastack_abi::rule::fault;
 
-use crate::{mtu_blackhole, packet, packet_loss, passing::Passing, rule::are_any, slow_receiver};
+use crate::{mtu_blackhole, packet, packet_loss, passing::Passing, slow_receiver};
 
 /// The faults that act here.
 const FAULTS: u32 = 1 << fault::PACKET_LOSS | 1 << fault::MTU_BLACKHOLE | 1 << fault::SLOW_RECEIVER;
@@ -19,11 +19,7 @@ const NOWHERE: u32 = 0;
 #[classifier]
 pub fn packet_out(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
-    if !are_any(FAULTS) {
-        return NEXT;
-    }
-    let Some(passing) = packet::unit_of(skb).and_then(|unit| Passing::outgoing(unit, skb, FAULTS))
-    else {
+    let Some(passing) = Passing::outgoing(skb, FAULTS, packet::unit_of) else {
         return NEXT;
     };
     if packet_loss::drops(&passing) || mtu_blackhole::drops(&passing) {

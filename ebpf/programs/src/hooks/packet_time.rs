@@ -12,7 +12,7 @@ use observastack_abi::{
     rule::fault,
 };
 
-use crate::{bandwidth, latency, packet, passing::Passing, rule::are_any, units};
+use crate::{bandwidth, latency, packet, passing::Passing, units};
 
 /// The faults that act here.
 const FAULTS: u32 = 1 << fault::BANDWIDTH | 1 << fault::LATENCY;
@@ -27,22 +27,14 @@ const CURRENT_NAMESPACE: u64 = u64::MAX;
 #[cgroup_skb]
 pub fn packet_time_out(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    if !are_any(FAULTS) {
-        return PASS;
-    }
-    let passing = packet::unit_of(skb).and_then(|unit| Passing::outgoing(unit, skb, FAULTS));
-    set_time(skb, passing)
+    set_time(skb, Passing::outgoing(skb, FAULTS, packet::unit_of))
 }
 
 /// Decides when one packet leaves that any process of this machine sends to a unit's socket.
 #[cgroup_skb]
 pub fn packet_time_in(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    if !are_any(FAULTS) {
-        return PASS;
-    }
-    let passing = receiver_of(skb).and_then(|unit| Passing::incoming(unit, skb, FAULTS));
-    set_time(skb, passing)
+    set_time(skb, Passing::incoming(skb, FAULTS, receiver_of))
 }
 
 #[inline(always)]
