@@ -12,14 +12,16 @@ use crate::{build_ebpf, package, paths, vm};
 const PROGRAM: &str = "observastack-bench";
 const REMOTE: &str = "/root/benchmarks";
 const FAULTS: &str = "faults";
+const OTLP: &str = "otlp";
 const LATENCY: &str = "latency";
 
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How soon faults act and end, what they cost per packet, what the lab holds in memory, or all of these; or `faults`:
-    /// what the fault engine costs and how exact it is, on this kernel, without a lab; its latency in a guest, beside netem
-    #[arg(default_value = "all", value_parser = ["effect", "overhead", "footprint", "all", FAULTS])]
+    /// How soon faults act and end, what they cost per packet, what the lab holds in memory, or all of these; `otlp`: what telemetry
+    /// costs the shop, and what the collector takes and answers, the latter without a lab; or `faults`: what the fault engine costs and
+    /// how exact it is, on this kernel, without a lab; its latency in a guest, beside netem
+    #[arg(default_value = "all", value_parser = ["effect", "overhead", "footprint", "all", OTLP, FAULTS])]
     what: String,
     /// Of `faults`, these parts only
     #[arg(value_parser = ["hooks", "loss", "effect", "cost", LATENCY])]
@@ -34,7 +36,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.parts.is_empty() {
         bail!("`{}` has no parts: only `{FAULTS}` has", args.what);
     }
+    if args.what == OTLP {
+        // First the lab: the collector's own measurement needs both CPUs for a minute.
+        lab(OTLP)?;
+        return collector();
+    }
     lab(&args.what)
+}
+
+/// What the collector takes and answers, on this machine: its own measurement, which is no test.
+fn collector() -> Result<()> {
+    let ended = Run::new("cargo")
+        .args(["test", "--release", "--package", "observastack-collector"])
+        .args(["--test", "throughput", "--", "--ignored", "--nocapture"])
+        .limit_s(1200)
+        .stream(|line| println!("{line}"))?;
+    if !ended.status.success() {
+        bail!("the measurement failed: see above");
+    }
+    Ok(())
 }
 
 /// Builds the programs and runs them here, as root.

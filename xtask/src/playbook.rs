@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::fingerprint::{self, Fingerprint};
 use crate::machine::{Kind, Name, State};
 use crate::run::Run;
-use crate::{apt, lock, paths};
+use crate::{paths, python};
 
 /// What a run of a playbook did, from its recap.
 pub(crate) struct Recap {
@@ -41,63 +40,7 @@ impl Recap {
 
 /// The environment with what `ansible/requirements.txt` pins; its `bin` folder is given back.
 pub(crate) fn environment() -> Result<PathBuf> {
-    let venv = paths::cache()?.join("venv");
-    let requirements = paths::root().join("ansible/requirements.txt");
-    let python = python()?;
-    let fingerprint = Fingerprint::default()
-        .path(&requirements)?
-        .word(&python)
-        .finish();
-    let _lock = lock::take(&venv.with_extension("lock"))?;
-    if !fingerprint::is_current(&venv, &fingerprint) {
-        fs::remove_dir_all(&venv).ok();
-        Run::new(&python)
-            .args(["-m", "venv"])
-            .arg(&venv)
-            .limit_s(120)
-            .step("make a Python environment")?;
-        Run::new(venv.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(&requirements)
-            .step("install Ansible")?;
-        fingerprint::note(&venv, &fingerprint)?;
-    }
-    Ok(venv.join("bin"))
-}
-
-/// A Python that the pinned Ansible runs on, with the module that makes environments.
-fn python() -> Result<String> {
-    let works = |python: &str| {
-        Run::new(python)
-            .args([
-                "-c",
-                "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))",
-            ])
-            .limit_s(30)
-            .succeeds()
-    };
-    if let Some(found) = ["python3", "python3.13", "python3.12", "python3.11"]
-        .into_iter()
-        .find(|python| works(python))
-    {
-        return Ok(found.to_owned());
-    }
-    let is_recent = Run::new("python3")
-        .args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
-        .limit_s(30)
-        .succeeds();
-    let (python, packages) = if is_recent || !apt::is_available("python3.11-venv") {
-        ("python3", ["python3", "python3-venv"])
-    } else {
-        ("python3.11", ["python3.11", "python3.11-venv"])
-    };
-    apt::ensure("Ansible", &packages)?;
-    if !works(python) {
-        bail!(
-            "Ansible needs Python 3.11 or newer with its venv module, and this machine's distribution has none"
-        );
-    }
-    Ok(python.to_owned())
+    python::environment("venv", "ansible/requirements.txt", "Ansible")
 }
 
 /// Installs or updates the lab on the machine.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::results::Totals;
-use crate::{e2e, lint, unit, vm, vm_lane};
+use crate::{e2e, interop, lint, unit, vm, vm_lane};
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -15,6 +15,8 @@ pub(crate) enum Lane {
     Lint,
     /// Unit and property tests of the workspace
     Unit,
+    /// The collector beside OpenTelemetry's SDK for Python and a receiver of another make
+    Interop,
     /// The faults on Debian's stock kernels in QEMU
     Kernel,
     /// The installed lab in a systemd-nspawn machine of its own
@@ -38,7 +40,14 @@ pub(crate) struct Args {
 
 /// Runs the lanes, a failed one does not stop the next, and prints the totals as the last line.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let all = [Lane::Lint, Lane::Unit, Lane::Kernel, Lane::E2e, Lane::Vm];
+    let all = [
+        Lane::Lint,
+        Lane::Unit,
+        Lane::Interop,
+        Lane::Kernel,
+        Lane::E2e,
+        Lane::Vm,
+    ];
     let wanted = all.into_iter().filter(|lane| {
         let asked_for = args.lane.contains(lane);
         asked_for || (args.lane.is_empty() && !(args.filter.is_some() && *lane == Lane::Lint))
@@ -50,6 +59,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         let (name, run): (_, &dyn Fn() -> Result<Totals>) = match lane {
             Lane::Lint => ("lint", &lint::run),
             Lane::Unit => ("unit", &|| unit::run(filter)),
+            Lane::Interop => ("interop", &|| interop::run(filter)),
             Lane::Kernel => ("kernel", &|| vm::run(&vm::Args::all(args.filter.clone()))),
             Lane::E2e => ("e2e", &|| e2e::run(filter, args.keep)),
             Lane::Vm => ("vm", &|| vm_lane::run(filter, args.keep)),

@@ -1,10 +1,13 @@
 //! The command line's arguments; each verb's own are in its file.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::verbs::{clear, completions, config, inject, man, panic};
+use crate::{
+    collector,
+    verbs::{clear, completions, config, inject, logs, man, panic, profile, trace, traces},
+};
 
 /// Break, watch and repair the ObservaStack lab.
 #[derive(Debug, Parser)]
@@ -32,6 +35,15 @@ pub(crate) struct Args {
     /// Where the services' admin sockets are.
     #[arg(long, global = true, default_value = "/run/observastack", hide = true)]
     pub(crate) runtime_directory: PathBuf,
+    /// Where the collector answers questions.
+    #[arg(
+        long,
+        global = true,
+        env = "OBSERVASTACK_COLLECTOR",
+        default_value = collector::ADDRESS,
+        hide_env = true
+    )]
+    pub(crate) collector: SocketAddr,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -49,6 +61,10 @@ pub(crate) enum Verb {
     Status,
     /// Show what this kernel can do, and which faults work on it.
     Doctor,
+    Logs(logs::Logs),
+    Traces(traces::Traces),
+    Trace(trace::Trace),
+    Profile(profile::Profile),
     /// Read and change a service's configuration.
     Config(config::Config),
     /// Print a shell's completion script.

@@ -1,7 +1,8 @@
-//! HTTP over a Unix socket.
+//! HTTP over a Unix socket, or to a port of this machine.
 
 use std::{
-    io,
+    fmt, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,17 +13,39 @@ use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn:
 use hyper_util::rt::TokioIo;
 use observastack_spec::api::{ErrorBody, ErrorCode};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+};
 
 use crate::failure::Failure;
 
 /// How long a whole answer may take; a service under a fault still has its socket.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A service's socket, with what to tell the user when nobody listens there.
+/// Where a service listens.
+#[derive(Clone, Debug)]
+enum Place {
+    Socket(PathBuf),
+    Port(SocketAddr),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Port(address) => address.fmt(f),
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// A service's socket or port, with what to tell the user when nobody listens there.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    place: Place,
     hint: String,
     timeout: Duration,
 }
@@ -32,7 +55,7 @@ impl Client {
     pub(crate) fn injector(socket: &Path) -> Self {
         let hint = "is the injector running? systemctl status observastack-injector".to_owned();
         Self {
-            socket: socket.to_owned(),
+            place: Place::Socket(socket.to_owned()),
             hint,
             timeout: TIMEOUT,
         }
@@ -41,8 +64,17 @@ impl Client {
     /// A service's admin socket.
     pub(crate) fn admin(socket: PathBuf, unit: &str) -> Self {
         Self {
-            socket,
+            place: Place::Socket(socket),
             hint: format!("is the service running? systemctl status {unit}"),
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// What a unit answers on a port.
+    pub(crate) fn port(address: SocketAddr, unit: &str) -> Self {
+        Self {
+            place: Place::Port(address),
+            hint: format!("is it running? systemctl status {unit}"),
             timeout: TIMEOUT,
         }
     }
@@ -109,9 +141,18 @@ impl Client {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, Failure> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| self.refused(&error))?;
+        let stream: Box<dyn Stream> = match &self.place {
+            Place::Socket(path) => Box::new(
+                UnixStream::connect(path)
+                    .await
+                    .map_err(|error| self.refused(&error))?,
+            ),
+            Place::Port(address) => Box::new(
+                TcpStream::connect(address)
+                    .await
+                    .map_err(|error| self.refused(&error))?,
+            ),
+        };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.transport(error))?;
@@ -130,19 +171,23 @@ impl Client {
     }
 
     fn refused(&self, error: &io::Error) -> Failure {
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Failure::Forbidden(self.socket.clone()),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure::NotListening {
-                socket: self.socket.clone(),
-                hint: self.hint.clone(),
-            },
+        match (error.kind(), &self.place) {
+            (io::ErrorKind::PermissionDenied, Place::Socket(path)) => {
+                Failure::Forbidden(path.clone())
+            }
+            (io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, place) => {
+                Failure::NotListening {
+                    place: place.to_string(),
+                    hint: self.hint.clone(),
+                }
+            }
             _ => self.transport(error),
         }
     }
 
-    fn transport(&self, reason: impl ToString) -> Failure {
+    pub(crate) fn transport(&self, reason: impl ToString) -> Failure {
         Failure::Transport {
-            socket: self.socket.clone(),
+            place: self.place.to_string(),
             reason: reason.to_string(),
         }
     }

@@ -20,6 +20,9 @@ pub(crate) enum Failure {
     /// The injector refused.
     #[error("{}", .0.error)]
     Injector(ErrorBody),
+    /// The collector has not what was asked for.
+    #[error("collector: {0}")]
+    Collector(String),
     /// A service refused.
     #[error("{unit}: {error}")]
     Service {
@@ -28,11 +31,11 @@ pub(crate) enum Failure {
         /// Its words.
         error: String,
     },
-    /// Nobody listens on a socket.
-    #[error("nobody listens on {socket}: {hint}")]
+    /// Nobody listens on a socket or port.
+    #[error("nobody listens on {place}: {hint}")]
     NotListening {
-        /// The socket.
-        socket: PathBuf,
+        /// The socket or port.
+        place: String,
         /// What to do.
         hint: String,
     },
@@ -41,11 +44,11 @@ pub(crate) enum Failure {
         "no permission for {0}: use sudo, or join the group observastack (usermod -aG observastack USER)"
     )]
     Forbidden(PathBuf),
-    /// A socket's answer could not be had or understood.
-    #[error("{socket}: {reason}")]
+    /// An answer could not be had or understood.
+    #[error("{place}: {reason}")]
     Transport {
-        /// The socket.
-        socket: PathBuf,
+        /// The socket or port.
+        place: String,
         /// What happened.
         reason: String,
     },

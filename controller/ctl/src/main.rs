@@ -5,6 +5,7 @@
 
 mod args;
 mod client;
+mod collector;
 mod failure;
 mod output;
 mod sut;

@@ -6,15 +6,20 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod faults;
 pub(crate) mod inject;
+pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod panic;
+pub(crate) mod profile;
 pub(crate) mod status;
+pub(crate) mod trace;
+pub(crate) mod traces;
 
 use std::process::ExitCode;
 
 use crate::{
     args::{Args, Verb},
     client::Client,
+    collector::Collector,
     failure::Failure,
 };
 
@@ -35,9 +40,11 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         json,
         injector,
         runtime_directory,
+        collector,
         verb,
     } = args;
     let injector = Client::injector(&injector);
+    let collector = Collector::new(collector);
     match verb {
         Verb::Inject(inject) => inject::run(*inject, &injector, json).await,
         Verb::Faults => faults::run(&injector, json).await,
@@ -45,6 +52,10 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Verb::Panic(panic) => panic::run(&panic, &injector, json).await,
         Verb::Status => status::run(&injector, &runtime_directory, json).await,
         Verb::Doctor => doctor::run(&injector, json).await,
+        Verb::Logs(logs) => logs::run(&logs, &collector, json).await,
+        Verb::Traces(traces) => traces::run(&traces, &collector, json).await,
+        Verb::Trace(trace) => trace::run(&trace, &collector, json).await,
+        Verb::Profile(profile) => profile::run(&profile, &collector, json).await,
         Verb::Config(config) => config::run(config, &runtime_directory, json).await,
         Verb::Completions(completions) => Ok(completions::run(&completions)),
         Verb::Man(man) => man::run(&man),

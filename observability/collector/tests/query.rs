@@ -5,8 +5,9 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Collector, attribute, failed, log, logs_of, many, span, traces_of};
+use common::{Collector, attribute, attribute_of, failed, log, logs_of, many, span, traces_of};
 use observastack_collector::query::{OPENAPI, ROUTES};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
@@ -23,6 +24,11 @@ async fn shop(collector: &Collector) {
     let mut served = failed(span(0xabc, 3, 2, "POST /orders"));
     served.end_time_unix_nano = served.start_time_unix_nano + 2_000_000_000;
     served.attributes.push(attribute("order.id", "o-17"));
+    served.attributes.extend([
+        attribute_of("http.response.status_code", Attribute::IntValue(503)),
+        attribute_of("share", Attribute::DoubleValue(0.5)),
+        attribute_of("is_gift", Attribute::BoolValue(true)),
+    ]);
     for request in [
         traces_of("api", vec![served, query]),
         traces_of("gateway", vec![span(0xabc, 1, 0, "POST /orders"), call]),
@@ -79,6 +85,13 @@ async fn traces_are_found_by_what_one_of_their_spans_is() {
             1,
         ),
         ("attribute=order.id%3Do-18", 0),
+        ("attribute=http.response.status_code%3D503", 1),
+        ("attribute=http.response.status_code%3D50", 0),
+        ("attribute=share%3D0.5", 1),
+        ("attribute=is_gift%3Dtrue", 1),
+        ("attribute=is_gift%3Dfalse", 0),
+        // The names of JSON's types are no values.
+        ("attribute=order.id%3Dtext", 0),
         ("attribute=service.name%3Dgateway", 1),
         ("from=0&to=1000", 0),
     ] {

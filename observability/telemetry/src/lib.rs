@@ -3,6 +3,7 @@
 //! - [`logs`]: a tracing subscriber that writes journald's structured fields, or plain lines to a terminal;
 //! - [`traces`]: spans with OpenTelemetry's names, and W3C trace context from process to process;
 //! - [`otlp`]: spans and log records on their way to a collector;
+//! - [`profiles`]: where this process spends its CPU time, on its way to a Pyroscope server;
 //! - [`metrics`]: a prometheus-client registry with what every process exports, and the HTTP server's RED family;
 //! - [`notify`]: readiness, status and watchdog messages to the service manager.
 //!
@@ -13,4 +14,5 @@ pub mod logs;
 pub mod metrics;
 pub mod notify;
 pub mod otlp;
+pub mod profiles;
 pub mod traces;

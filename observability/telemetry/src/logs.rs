@@ -130,8 +130,14 @@ fn filter_from_environment() -> Result<EnvFilter, LogsError> {
             });
         }
     };
+    // The profiler tells of every profile, and every 10 seconds of a server that is away; OTLP's sender tells of that once.
+    let directives = if value.contains("yroscope") {
+        value.clone()
+    } else {
+        format!("{value},Pyroscope=off,pyroscope=off")
+    };
     EnvFilter::builder()
-        .parse(&value)
+        .parse(&directives)
         .map_err(|error| LogsError::Filter {
             value,
             reason: error.to_string(),

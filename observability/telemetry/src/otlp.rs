@@ -20,6 +20,7 @@ use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use prometheus_client::registry::Registry;
 
+pub(crate) use sampler::Unsent;
 pub use sampler::{Sampling, set_sampling};
 pub use settings::{Settings, SettingsError};
 
@@ -44,6 +45,7 @@ impl Identity {
                 KeyValue::new("service.name", self.service),
                 KeyValue::new("service.instance.id", self.instance.clone()),
                 KeyValue::new("service.version", self.version),
+                KeyValue::new("systemd.unit", format!("{}.service", self.instance)),
                 KeyValue::new("telemetry.sdk.language", "rust"),
                 KeyValue::new("telemetry.sdk.name", "opentelemetry"),
             ])
@@ -85,10 +87,7 @@ pub fn start(identity: &Identity, registry: &mut Registry) -> Result<Pipeline, O
     let settings = Settings::from_environment()?;
     let counts = metrics::Counts::register(registry);
     let Some(settings) = settings else {
-        let provider = SdkTracerProvider::builder()
-            .with_sampler(sampler::Unsent)
-            .build();
-        traces::install(&provider, false).map_err(|()| OtlpError::AlreadySet)?;
+        traces::install(&traces::unsent()).map_err(|()| OtlpError::AlreadySet)?;
         return Ok(Pipeline { worker: None });
     };
     let resource = identity.resource();
@@ -100,7 +99,7 @@ pub fn start(identity: &Identity, registry: &mut Registry) -> Result<Pipeline, O
         .with_resource(resource.clone())
         .with_span_processor(spans::Sender(span_queue))
         .build();
-    traces::install(&spans, true).map_err(|()| OtlpError::AlreadySet)?;
+    traces::install(&spans).map_err(|()| OtlpError::AlreadySet)?;
     let logs = SdkLoggerProvider::builder()
         .with_resource(resource)
         .with_log_processor(logs::Sender(log_queue))

@@ -13,48 +13,53 @@ use std::{borrow::Cow, future::Future, sync::OnceLock};
 use http::HeaderMap;
 use opentelemetry::{
     Context, KeyValue, Value,
-    trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider as _},
+    trace::{
+        FutureExt, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider as _,
+    },
 };
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+
+use crate::otlp;
 
 pub use headers::{TRACEPARENT, TRACESTATE};
 
 /// The scope that all spans are made in.
 const SCOPE: &str = "observastack";
 
-static TRACER: OnceLock<(SdkTracer, bool)> = OnceLock::new();
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 /// Makes spans with this provider from now on; an error the second time.
-pub(crate) fn install(provider: &SdkTracerProvider, is_sent: bool) -> Result<(), ()> {
-    TRACER
-        .set((provider.tracer(SCOPE), is_sent))
-        .map_err(|_| ())
+pub(crate) fn install(provider: &SdkTracerProvider) -> Result<(), ()> {
+    TRACER.set(provider.tracer(SCOPE)).map_err(|_| ())
 }
 
 /// The spans of a process that was never asked to send any: their ids go on, and nothing is recorded.
 fn tracer() -> &'static SdkTracer {
-    let (tracer, _) = TRACER.get_or_init(|| {
-        let provider = SdkTracerProvider::builder()
-            .with_sampler(opentelemetry_sdk::trace::Sampler::ParentBased(Box::new(
-                opentelemetry_sdk::trace::Sampler::AlwaysOff,
-            )))
-            .build();
-        (provider.tracer(SCOPE), false)
-    });
-    tracer
+    TRACER.get_or_init(|| unsent().tracer(SCOPE))
+}
+
+/// Makes spans that nobody ever sees.
+pub(crate) fn unsent() -> SdkTracerProvider {
+    SdkTracerProvider::builder()
+        .with_sampler(otlp::Unsent)
+        .build()
 }
 
 /// A span that has begun. It ends when the last clone of it is dropped.
 #[derive(Debug, Clone)]
 pub struct TracedSpan(Context);
 
-/// A request that this process answers, below the caller's span if its headers name one.
+/// What probes and scrapers ask for, many times a minute: no trace begins there.
+const PROBES: [&str; 3] = ["/healthz", "/livez", "/metrics"];
+
+/// A request that this process answers, below the caller's span if its headers name one. A probe's belongs to no trace of its own.
 ///
 /// `route` is the template, such as `/orders/{id}`.
 #[must_use]
 pub fn server(headers: &HeaderMap, method: &str, route: &'static str) -> TracedSpan {
     let parent = match headers::extract(headers) {
         Some(above) => Context::new().with_remote_span_context(above),
+        None if PROBES.contains(&route) => return TracedSpan(Context::new()),
         None => Context::new(),
     };
     let span = begin(route, SpanKind::Server, &parent);
@@ -122,22 +127,21 @@ impl TracedSpan {
     /// The trace's id as 32 hexadecimal digits, or nothing without a trace.
     #[must_use]
     pub fn trace_id(&self) -> String {
-        let span = self.0.span();
-        let context = span.span_context();
-        if context.is_valid() {
-            context.trace_id().to_string()
-        } else {
-            String::new()
-        }
+        self.named(|context| context.trace_id().to_string())
     }
 
     /// The span's id as 16 hexadecimal digits, or nothing without a trace.
     #[must_use]
     pub fn span_id(&self) -> String {
+        self.named(|context| context.span_id().to_string())
+    }
+
+    /// What names it; nothing without a trace.
+    fn named(&self, name: impl FnOnce(&SpanContext) -> String) -> String {
         let span = self.0.span();
         let context = span.span_context();
         if context.is_valid() {
-            context.span_id().to_string()
+            name(context)
         } else {
             String::new()
         }
@@ -206,13 +210,7 @@ impl TracedSpan {
     /// The value of a `traceparent` header that names this span; nothing without a trace.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        let span = self.0.span();
-        let context = span.span_context();
-        if context.is_valid() {
-            headers::traceparent(context)
-        } else {
-            String::new()
-        }
+        self.named(headers::traceparent)
     }
 
     /// The value of a `tracestate` header, where the trace has one.

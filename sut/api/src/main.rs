@@ -16,7 +16,7 @@ use observastack_kit::http::Server;
 use observastack_kit::lifecycle::{Ended, Lifecycle, stopped};
 use observastack_kit::{admin, http};
 use observastack_telemetry::otlp::{self, Identity};
-use observastack_telemetry::{logs, metrics};
+use observastack_telemetry::{logs, metrics, profiles};
 
 /// How long requests in flight and what they left behind have after SIGTERM; the server's own drain takes 10 s of it.
 const GRACE: Duration = Duration::from_secs(20);
@@ -115,6 +115,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         version: VERSION,
     };
     let otlp = otlp::start(&identity, &mut registry)?;
+    let _profiler = profiles::start(&identity)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let ended = runtime.block_on(serve(args, config, registry, listener, admin_socket))?;
     // A report that is still being computed is nobody's any more.

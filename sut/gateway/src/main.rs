@@ -32,6 +32,7 @@ use observastack_kit::{
 use observastack_telemetry::{
     logs, metrics,
     otlp::{self, Identity},
+    profiles,
 };
 use tokio::{runtime, sync::watch, time::timeout};
 
@@ -108,6 +109,7 @@ fn start(args: &Args) -> anyhow::Result<()> {
         version: VERSION,
     };
     let otlp = otlp::start(&identity, &mut registry)?;
+    let _profiler = profiles::start(&identity)?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(store.started().config.worker_threads)
         .thread_name("gateway")

@@ -16,7 +16,7 @@ use observastack_kit::http::Server;
 use observastack_kit::lifecycle::{Ended, Lifecycle};
 use observastack_kit::{admin, http};
 use observastack_telemetry::otlp::{self, Identity};
-use observastack_telemetry::{logs, metrics};
+use observastack_telemetry::{logs, metrics, profiles};
 
 /// How long requests in flight have after SIGTERM; the server's own drain takes 10 s of it at most.
 const GRACE: Duration = Duration::from_secs(15);
@@ -85,6 +85,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         version: VERSION,
     };
     let otlp = otlp::start(&identity, &mut registry)?;
+    let _profiler = profiles::start(&identity)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let ended = runtime.block_on(serve(args, config, registry, listener, admin_socket))?;
     tracing::info!(?ended, "stopped");

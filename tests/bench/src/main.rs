@@ -7,6 +7,8 @@ mod effect;
 mod faults;
 mod footprint;
 mod injector;
+mod load;
+mod otlp;
 mod overhead;
 mod probe;
 mod proxy;
@@ -32,6 +34,8 @@ enum What {
     Overhead(overhead::Overhead),
     /// What the lab's units hold in memory.
     Footprint,
+    /// What telemetry costs the shop.
+    Otlp(otlp::Otlp),
     /// Everything of an installed lab, one after the other.
     All,
     /// What the fault engine costs and how exact it is, on this kernel; needs no lab.
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         What::All => footprint::run()
             .and_then(|()| effect::Effect::default().run())
             .and_then(|()| overhead::Overhead::default().run()),
+        What::Otlp(otlp) => otlp.run(),
         What::Probe(probe) => probe.run(),
         What::Faults(faults) => faults.run(),
         What::Exchange(exchange) => exchange.run(),

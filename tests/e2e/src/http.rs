@@ -139,8 +139,20 @@ impl Connection {
 
     /// Sends a request in one segment and reads the whole answer; its status.
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &str) -> Result<u16> {
+        Ok(self.send(method, path, &[], body)?.0)
+    }
+
+    /// The same with more headers; the answer's status and body.
+    pub(crate) fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Result<(u16, Vec<u8>)> {
+        let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         self.stream.get_mut().write_all(request.as_bytes())?;
@@ -169,7 +181,7 @@ impl Connection {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
-        status.context("no status")
+        Ok((status.context("no status")?, body))
     }
 }
 

@@ -24,12 +24,13 @@ pub(crate) const INVENTORY: &str = "observastack-inventory.service";
 pub(crate) const POSTGRESQL: &str = "observastack-postgresql.service";
 pub(crate) const GUARD: &str = "observastack-guard.service";
 pub(crate) const INJECTOR: &str = "observastack-injector.service";
+pub(crate) const COLLECTOR: &str = "observastack-collector.service";
 pub(crate) const PROMETHEUS: &str = "observastack-prometheus.service";
 pub(crate) const SUT_SLICE: &str = "observastack-sut.slice";
 
 /// Every unit that runs all the time.
-pub(crate) const UNITS: [&str; 8] = [
-    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, GUARD, INJECTOR, PROMETHEUS,
+pub(crate) const UNITS: [&str; 9] = [
+    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, GUARD, INJECTOR, COLLECTOR, PROMETHEUS,
 ];
 
 /// The units that faults may break.

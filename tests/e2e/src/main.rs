@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`command`], [`wait`], [`clock`] | running programs with a time limit, waiting for conditions |
 //! | [`lab`], [`systemd`], [`journal`] | the lab, its units and what they log |
+//! | [`collector`] | what the lab's collector has stored |
 //! | [`agents`] | processes of ours inside units of the target slice, which see faults from a client's side |
 //! | [`ends`] | the ways in which every fault must end |
 //! | [`machine`] | what faults may change on the machine, as a whole: the same before and after |
@@ -19,6 +20,7 @@
 
 mod agents;
 mod clock;
+mod collector;
 mod command;
 mod ends;
 mod figures;

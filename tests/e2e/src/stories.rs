@@ -4,6 +4,8 @@ mod audit;
 mod bind_error;
 mod blackhole;
 mod cli;
+mod collector;
+mod collector_disk;
 mod config;
 mod connect_error;
 mod cpu_stress;
@@ -20,6 +22,7 @@ mod hardening;
 mod life;
 mod life_unit;
 mod mtu_blackhole;
+mod otlp;
 mod packet_loss;
 mod packet_loss_out;
 mod panic;
@@ -63,6 +66,10 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
             vm_syscalls::tests(),
             vm_limits::tests(),
             fd_limit::tests(),
+            reset::tests(),
+            freeze::tests(),
+            cpu_stress::tests(),
+            unit_fault::tests(),
             vm_disk::tests(),
             vm_ends::tests(),
         ]
@@ -83,6 +90,9 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         cli::tests(),
         hardening::tests(),
         prometheus::tests(),
+        otlp::tests(),
+        collector::tests(),
+        collector_disk::tests(),
         config::tests(),
         disk_full::tests(),
         drain::tests(),

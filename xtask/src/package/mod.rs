@@ -14,10 +14,11 @@ use crate::{apt, build_ebpf, lock, paths};
 use tree::Tree;
 
 /// Programs of the workspace and where the package puts them.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("observastack-gateway", "usr/lib/observastack/bin"),
     ("observastack-api", "usr/lib/observastack/bin"),
     ("observastack-inventory", "usr/lib/observastack/bin"),
+    ("observastack-collector", "usr/lib/observastack/bin"),
     ("observastack-injector", "usr/lib/observastack/bin"),
     ("observastack-ctl", "usr/bin"),
 ];

@@ -1,6 +1,6 @@
 //! `status`: the lab at a glance.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{net::Ipv4Addr, path::Path, process::ExitCode, time::Duration};
 
 use hyper::Method;
 use observastack_spec::api::{FaultList, FaultState, FaultStatus};
@@ -18,6 +18,12 @@ use crate::{
 
 /// How long a unit may take to say how it is.
 const HEALTH: Duration = Duration::from_secs(2);
+
+/// What has no admin socket and answers on a port: the unit, the port, and what is asked for.
+const ON_PORTS: [(&str, u16, &str); 2] = [
+    ("observastack-collector.service", 4320, "/api/services"),
+    ("observastack-prometheus.service", 9190, "/-/ready"),
+];
 
 /// Everything that `status` shows.
 #[derive(Debug, Serialize)]
@@ -125,6 +131,15 @@ async fn ask_unit(unit: Unit, injector: &Client, runtime_directory: &Path) -> Un
         status.set_health(
             injector
                 .send(Method::GET, "/healthz", "application/json", Vec::new())
+                .await,
+        );
+    }
+    if let Some((_, port, path)) = ON_PORTS.iter().find(|(unit, ..)| *unit == status.unit.unit) {
+        let client = Client::port((Ipv4Addr::LOCALHOST, *port).into(), &status.unit.unit);
+        let asked = client.patient_for(HEALTH);
+        status.set_health(
+            asked
+                .send(Method::GET, path, "application/json", Vec::new())
                 .await,
         );
     }

@@ -1,5 +1,6 @@
 //! Answers and errors as HTTP.
 
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -52,13 +53,16 @@ pub(super) fn json<T: Serialize>(answer: &T) -> Response {
 }
 
 fn with_json(status: StatusCode, body: String) -> Response {
-    let mut response = Response::new(body.into());
+    let mut response = of_kind("application/json", body.into());
     *response.status_mut() = status;
+    response
+}
+
+/// 200 with a body of this content type, which nobody keeps.
+pub(super) fn of_kind(content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -7,13 +7,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde_json::json;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::answer::of_kind;
 use crate::model::LogRow;
 use crate::server::stopped;
 use crate::store::read::{LogLine, LogSearch};
@@ -37,14 +37,10 @@ pub(super) fn stream(
         send(records, &search, events, shutdown).await;
         drop(permit);
     });
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(stream)));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    of_kind(
+        "text/event-stream",
+        Body::from_stream(ReceiverStream::new(stream)),
+    )
 }
 
 async fn send(

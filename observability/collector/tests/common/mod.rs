@@ -206,11 +206,13 @@ pub fn now_ns() -> u64 {
 }
 
 pub fn attribute(key: &str, value: &str) -> KeyValue {
+    attribute_of(key, any_value::Value::StringValue(value.to_owned()))
+}
+
+pub fn attribute_of(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
-        value: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(value.to_owned())),
-        }),
+        value: Some(AnyValue { value: Some(value) }),
         ..KeyValue::default()
     }
 }

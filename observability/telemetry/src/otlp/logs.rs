@@ -13,7 +13,7 @@ use super::queue::Queue;
 /// A record and who wrote it.
 pub(super) type Written = (SdkLogRecord, InstrumentationScope);
 
-/// Puts each record in line, but for those that the sender itself writes: each would make the next.
+/// Puts each record in line. What the sender itself writes does not come here: it suppresses telemetry while it sends.
 #[derive(Debug)]
 pub(super) struct Sender(pub(super) Queue<Written>);
 

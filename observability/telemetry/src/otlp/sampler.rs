@@ -113,7 +113,7 @@ impl ShouldSample for Root {
 
 /// Nothing is sent: no trace begins here that others would record without us, and those that come in go on.
 #[derive(Debug, Clone)]
-pub(super) struct Unsent;
+pub(crate) struct Unsent;
 
 impl ShouldSample for Unsent {
     fn should_sample(

@@ -179,15 +179,16 @@ struct Trouble {
 
 impl Trouble {
     fn hear(&mut self, sent: OTelSdkResult) {
+        if sent.is_err() == self.is_known {
+            return;
+        }
+        self.is_known = sent.is_err();
         match sent {
-            Ok(()) if self.is_known => tracing::info!("the collector takes telemetry again"),
-            Err(error) if !self.is_known => {
+            Ok(()) => tracing::info!("the collector takes telemetry again"),
+            Err(error) => {
                 tracing::warn!(%error, "the collector does not take telemetry: it is dropped, and counted");
             }
-            Ok(()) => return,
-            Err(_) => return,
         }
-        self.is_known = !self.is_known;
     }
 }
 

@@ -8,13 +8,16 @@ use libtest_mimic::Trial;
 use crate::{
     command, figures,
     lab::{
-        self, API_1, API_2, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, POSTGRESQL, PROMETHEUS,
+        self, API_1, API_2, COLLECTOR, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, POSTGRESQL,
+        PROMETHEUS,
     },
     story::test,
     systemd,
 };
 
-const UNPRIVILEGED: [&str; 6] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, PROMETHEUS];
+const UNPRIVILEGED: [&str; 7] = [
+    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, COLLECTOR, PROMETHEUS,
+];
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![

@@ -69,7 +69,7 @@ fn value(expression: &str) -> Result<f64> {
 
 fn targets() -> Result<()> {
     wait::until_true(wait::SOON, "every target is up", || {
-        Ok(value("count(up)")? == 6.0 && value("sum(up)")? == 6.0)
+        Ok(value("count(up)")? == 7.0 && value("sum(up)")? == 7.0)
     })?;
     let mut seen = BTreeSet::new();
     let active = ask("targets?state=active")?["activeTargets"].clone();
@@ -83,6 +83,7 @@ fn targets() -> Result<()> {
     let expected = [
         "api@1",
         "api@2",
+        "collector",
         "gateway",
         "injector",
         "inventory",

@@ -167,14 +167,17 @@ fn conditions(search: &TraceSearch) -> Conditions {
     for (key, value) in &search.attributes {
         let path = Sql::from(format!("$.\"{key}\""));
         let value = Sql::from(value.clone());
+        // Numbers as text; JSON's `true` and `false` would come out as 1 and 0.
         conditions.add(
-            "(attributes ->> ? = ? OR json_type(attributes, ?) = ? OR resource_id IN
-              (SELECT id FROM resources WHERE attributes ->> ? = ?))",
+            "(CAST(attributes ->> ? AS TEXT) = ?
+              OR (json_type(attributes, ?) = ? AND json_type(attributes, ?) IN ('true', 'false'))
+              OR resource_id IN (SELECT id FROM resources WHERE CAST(attributes ->> ? AS TEXT) = ?))",
             [
                 path.clone(),
                 value.clone(),
                 path.clone(),
                 value.clone(),
+                path.clone(),
                 path,
                 value,
             ],

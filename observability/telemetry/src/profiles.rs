@@ -1,0 +1,132 @@
+//! CPU profiles: the stacks of this process, sampled while it uses a CPU, sent to a Pyroscope server every 10 seconds.
+//!
+//! `ITIMER_PROF` counts CPU time of the whole process, so one that waits costs nothing. What is not taken in time is lost: a profile is a
+//! sample of samples.
+//!
+//! Off unless `PYROSCOPE_SERVER_ADDRESS` is set, as Pyroscope's own agents have it.
+
+use std::env::VarError;
+
+use http::Uri;
+use pyroscope::{
+    PyroscopeError,
+    backend::{BackendConfig, PprofConfig, pprof_backend},
+    pyroscope::{PyroscopeAgent, PyroscopeAgentBuilder, PyroscopeAgentRunning},
+};
+
+use crate::otlp::Identity;
+
+const ADDRESS: &str = "PYROSCOPE_SERVER_ADDRESS";
+
+/// Samples in a second of CPU time.
+const RATE_HZ: u32 = 100;
+
+/// Why no profiles are made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfilesError {
+    /// The environment is malformed.
+    #[error("{ADDRESS}={value:?} is not a URL such as http://127.0.0.1:4318")]
+    Address {
+        /// What it says.
+        value: String,
+    },
+    /// The profiler cannot be started.
+    #[error("the profiler cannot be started: {0}")]
+    Start(#[from] PyroscopeError),
+}
+
+/// The profiler, while it is kept.
+///
+/// What was sampled since the last profile is lost when the process ends: the library's own end waits for its timer, up to 10 seconds, and
+/// nobody's stop should.
+#[must_use]
+pub struct Profiler {
+    agent: Option<PyroscopeAgent<PyroscopeAgentRunning>>,
+}
+
+impl std::fmt::Debug for Profiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Profiler")
+            .field("is_on", &self.agent.is_some())
+            .finish()
+    }
+}
+
+/// Starts to profile this process, as the environment says.
+///
+/// Profiles are of the application `service_name`, which is the identity's instance, with the tags `service` and `version`.
+///
+/// # Errors
+/// The environment is malformed, or there is no thread or timer to be had.
+pub fn start(identity: &Identity) -> Result<Profiler, ProfilesError> {
+    let value = match std::env::var(ADDRESS) {
+        Ok(value) => value,
+        Err(VarError::NotPresent) => String::new(),
+        Err(VarError::NotUnicode(raw)) => raw.to_string_lossy().into_owned(),
+    };
+    let Some(address) = address(&value)? else {
+        return Ok(Profiler { agent: None });
+    };
+    let backend = pprof_backend(
+        PprofConfig {
+            sample_rate: RATE_HZ,
+        },
+        BackendConfig::default(),
+    );
+    let agent = PyroscopeAgentBuilder::new(
+        address,
+        &identity.instance,
+        RATE_HZ,
+        "pyroscope-rs",
+        identity.version,
+        backend,
+    )
+    .tags(vec![
+        ("service", identity.service),
+        ("version", identity.version),
+    ])
+    .build()?
+    .start()?;
+    Ok(Profiler { agent: Some(agent) })
+}
+
+/// The server's address; `None` where none is given.
+fn address(value: &str) -> Result<Option<&str>, ProfilesError> {
+    let value = value.trim();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    // Without a TLS library, `https` could only fail later, and silently.
+    let is_http = value.parse::<Uri>().is_ok_and(|uri| {
+        uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none()
+    });
+    if !is_http {
+        return Err(ProfilesError::Address {
+            value: value.to_owned(),
+        });
+    }
+    Ok(Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_profiled_without_an_address() {
+        assert_eq!(address("  ").unwrap(), None);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_is_refused_in_words() {
+        for value in ["https://pyroscope", "127.0.0.1:4040", "http://h/?a=b"] {
+            let error = address(value).unwrap_err();
+            assert!(error.to_string().contains(value), "{error}");
+        }
+        assert_eq!(
+            address("http://127.0.0.1:4318").unwrap(),
+            Some("http://127.0.0.1:4318")
+        );
+    }
+}

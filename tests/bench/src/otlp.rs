@@ -1,0 +1,164 @@
+//! What telemetry costs the shop: nobody looks, Prometheus scrapes, and all of OTLP with profiles, in turns.
+
+use std::{fs, process::Command, thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{load, stats::median};
+
+/// The services whose environment is changed.
+const SERVICES: [&str; 3] = ["gateway", "api@", "inventory"];
+const RUNNING: [&str; 4] = ["gateway", "api@1", "api@2", "inventory"];
+
+/// What telemetry costs the shop.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Otlp {
+    /// Turns, each with every variant.
+    #[arg(long, default_value_t = 5)]
+    turns: u32,
+    /// Seconds of each load.
+    #[arg(long, default_value_t = 8)]
+    seconds: u64,
+}
+
+/// Who is told, each with those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    Nobody,
+    Metrics,
+    Traces,
+    Profiles,
+}
+
+const VARIANTS: [(Variant, &str); 4] = [
+    (
+        Variant::Nobody,
+        "reference: nothing is sent, nobody scrapes",
+    ),
+    (Variant::Metrics, "metrics: Prometheus scrapes"),
+    (
+        Variant::Traces,
+        "and traces (a tenth, 10 a second always) and logs",
+    ),
+    (Variant::Profiles, "and profiles (all that a lab does)"),
+];
+
+/// What one variant came to, a number for each turn.
+#[derive(Debug, Default)]
+struct Figures {
+    per_second: Vec<f64>,
+    full_p99_ms: Vec<f64>,
+    half_p50_ms: Vec<f64>,
+    half_p99_ms: Vec<f64>,
+}
+
+impl Otlp {
+    /// Measures in turns, prints a row for each variant, and leaves the lab as it was.
+    pub(crate) fn run(&self) -> Result<()> {
+        let measured = self.measure();
+        let restored = set(None);
+        let figures = measured?;
+        restored?;
+        let reference = median(&figures[0].per_second);
+        println!(
+            "| {} turns of {} s each | answers/s at saturation | of the reference | p99 ms at saturation | p50 ms at half of it | p99 ms at half of it |\n|---|---|---|---|---|---|",
+            self.turns, self.seconds
+        );
+        for ((_, name), figures) in VARIANTS.iter().zip(&figures) {
+            // Each turn against its own reference: what the machine does beside it, it does to both.
+            println!(
+                "| {name} | {:.0} | {:+.1} % | {:.2} | {:.2} | {:.2} |",
+                median(&figures.per_second),
+                (median(&figures.per_second) / reference - 1.0) * 100.0,
+                median(&figures.full_p99_ms),
+                median(&figures.half_p50_ms),
+                median(&figures.half_p99_ms)
+            );
+        }
+        println!();
+        Ok(())
+    }
+
+    fn measure(&self) -> Result<[Figures; 4]> {
+        let length = Duration::from_secs(self.seconds);
+        let mut all: [Figures; 4] = Default::default();
+        let mut half = None;
+        for turn in 0..self.turns {
+            for ((variant, name), figures) in VARIANTS.iter().zip(&mut all) {
+                set(Some(*variant))?;
+                load::saturate(Duration::from_secs(2))?;
+                let full = load::saturate(length)?;
+                // The same for all of them: half of what the first run of the reference took.
+                let rate = *half.get_or_insert(full.per_second / 2.0);
+                let paced = load::at_rate(rate, length)?;
+                let ms = |ns: u64| ns as f64 / 1e6;
+                figures.per_second.push(full.per_second);
+                figures.full_p99_ms.push(ms(full.took.quantile_ns(0.99)));
+                figures.half_p50_ms.push(ms(paced.took.quantile_ns(0.5)));
+                figures.half_p99_ms.push(ms(paced.took.quantile_ns(0.99)));
+                eprintln!(
+                    "turn {turn}, {name}: {:.0} answers/s; at {rate:.0}/s p99 {:.2} ms",
+                    full.per_second,
+                    ms(paced.took.quantile_ns(0.99))
+                );
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Makes the lab a variant; all as installed for `None`.
+fn set(variant: Option<Variant>) -> Result<()> {
+    let (scraped, sent, profiled) = match variant {
+        Some(Variant::Nobody) => (false, false, false),
+        Some(Variant::Metrics) => (true, false, false),
+        Some(Variant::Traces) => (true, true, false),
+        Some(Variant::Profiles) | None => (true, true, true),
+    };
+    let mut unset = Vec::new();
+    if !sent {
+        unset.push("OTEL_EXPORTER_OTLP_ENDPOINT");
+    }
+    if !profiled {
+        unset.push("PYROSCOPE_SERVER_ADDRESS");
+    }
+    for service in SERVICES {
+        let directory = format!("/run/systemd/system/observastack-{service}.service.d");
+        let file = format!("{directory}/bench-otlp.conf");
+        if unset.is_empty() {
+            fs::remove_file(&file).ok();
+            // Only an empty one: another drop-in may be somebody's.
+            fs::remove_dir(&directory).ok();
+        } else {
+            fs::create_dir_all(&directory)?;
+            let content = format!("[Service]\nUnsetEnvironment={}\n", unset.join(" "));
+            fs::write(&file, content).with_context(|| file.clone())?;
+        }
+    }
+    systemctl(&["daemon-reload"])?;
+    for (unit, runs) in [("collector", sent), ("prometheus", scraped)] {
+        let verb = if runs { "start" } else { "stop" };
+        systemctl(&[verb, &format!("observastack-{unit}.service")])?;
+    }
+    let units = RUNNING.map(|unit| format!("observastack-{unit}.service"));
+    let mut words = vec!["restart"];
+    words.extend(units.iter().map(String::as_str));
+    systemctl(&words)?;
+    // The gateway's health checks have to find the API servers first.
+    for _ in 0..100 {
+        if load::saturate(Duration::from_millis(20)).is_ok() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    load::saturate(Duration::from_millis(20)).map(drop)
+}
+
+fn systemctl(words: &[&str]) -> Result<()> {
+    let status = Command::new("systemctl")
+        .args(words)
+        .status()
+        .context("cannot run systemctl")?;
+    ensure!(status.success(), "systemctl {words:?}: {status}");
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! The interop lane: the collector beside programs of other makes, from PyPI.
+
+use anyhow::Result;
+
+use crate::results::Totals;
+use crate::run::Run;
+use crate::{package, paths, python};
+
+const COLLECTOR: &str = "observastack-collector";
+
+/// OpenTelemetry's SDK for Python sends to the collector, and a receiver of another make gets what it forwards.
+pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
+    package::build_programs([COLLECTOR], "build the collector")?;
+    let bin = python::environment(
+        "venv-interop",
+        "tests/interop/requirements.txt",
+        "the programs of other makes",
+    )?;
+    let mut totals = Totals::default();
+    let ended = Run::new(bin.join("python"))
+        .arg(paths::root().join("tests/interop/interop.py"))
+        .arg(paths::release_dir().join(COLLECTOR))
+        .args(filter)
+        .limit_s(600)
+        .stream(|line| {
+            println!("{line}");
+            totals.read(line);
+        })?;
+    if !ended.status.success() && totals.failed == 0 {
+        let reason = format!("it ended without a result ({})", ended.status);
+        totals.fail("interop", &reason);
+    }
+    Ok(totals)
+}
