@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::machine::{Name, State, nspawn};
 use crate::results::Totals;
-use crate::{package, paths, playbook, up};
+use crate::{interop, package, paths, playbook, up};
 
 pub(crate) const PROGRAM: &str = "observastack-e2e";
 const REMOTE: &str = "/root/end-to-end-tests";
@@ -92,6 +92,10 @@ fn tests(
         }
     });
 
+    check.named(
+        "every_endpoint_is_openmetrics_to_prometheuss_own_parser",
+        || open_metrics(name, state),
+    );
     *check.totals += programs(name, state, "nspawn", filter)?;
     *check.totals += systemd_tests(name, state, filter)?;
 
@@ -99,6 +103,21 @@ fn tests(
         playbook::uninstall(name, state)?;
         unchanged(name, state, &before)
     });
+    Ok(())
+}
+
+/// Every `/metrics`, read by a parser that we did not write. Prometheus itself scrapes them in a story.
+fn open_metrics(name: Name, state: &State) -> Result<()> {
+    for port in [8001, 8101, 8102, 8200, 8301, 8304] {
+        let scrape = format!(
+            "curl --silent --fail --header 'accept: application/openmetrics-text; version=1.0.0' http://127.0.0.1:{port}/metrics"
+        );
+        let mut text = state.ssh(name, &scrape).limit_s(30).output()?;
+        // The end of the text has an end of line, which our own runner takes off.
+        text.push('\n');
+        let read = interop::read_open_metrics(text).with_context(|| format!("port {port}"))?;
+        println!("    port {port}: {read}");
+    }
     Ok(())
 }
 

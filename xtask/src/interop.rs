@@ -1,5 +1,7 @@
 //! The interop lane: the collector beside programs of other makes, from PyPI.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::results::Totals;
@@ -8,14 +10,28 @@ use crate::{package, paths, python};
 
 const COLLECTOR: &str = "observastack-collector";
 
-/// OpenTelemetry's SDK for Python sends to the collector, and a receiver of another make gets what it forwards.
-pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
-    package::build_programs([COLLECTOR], "build the collector")?;
-    let bin = python::environment(
+/// The environment with programs and libraries of other makes; its `bin` folder is given back.
+fn environment() -> Result<PathBuf> {
+    python::environment(
         "venv-interop",
         "tests/interop/requirements.txt",
         "the programs of other makes",
-    )?;
+    )
+}
+
+/// Reads a text as OpenMetrics, with Prometheus's client library for Python; what there is in it.
+pub(crate) fn read_open_metrics(text: String) -> Result<String> {
+    Run::new(environment()?.join("python"))
+        .arg(paths::root().join("tests/interop/openmetrics.py"))
+        .input(text)
+        .limit_s(60)
+        .output()
+}
+
+/// OpenTelemetry's SDK for Python sends to the collector, and a receiver of another make gets what it forwards.
+pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
+    package::build_programs([COLLECTOR], "build the collector")?;
+    let bin = environment()?;
     let mut totals = Totals::default();
     let ended = Run::new(bin.join("python"))
         .arg(paths::root().join("tests/interop/interop.py"))

@@ -28,9 +28,11 @@ enum Variant {
     Metrics,
     Traces,
     Profiles,
+    /// As before, and nobody takes it.
+    Dead,
 }
 
-const VARIANTS: [(Variant, &str); 4] = [
+const VARIANTS: [(Variant, &str); 5] = [
     (
         Variant::Nobody,
         "reference: nothing is sent, nobody scrapes",
@@ -41,6 +43,7 @@ const VARIANTS: [(Variant, &str); 4] = [
         "and traces (a tenth, 10 a second always) and logs",
     ),
     (Variant::Profiles, "and profiles (all that a lab does)"),
+    (Variant::Dead, "the same, and the collector is stopped"),
 ];
 
 /// What one variant came to, a number for each turn.
@@ -79,9 +82,9 @@ impl Otlp {
         Ok(())
     }
 
-    fn measure(&self) -> Result<[Figures; 4]> {
+    fn measure(&self) -> Result<[Figures; 5]> {
         let length = Duration::from_secs(self.seconds);
-        let mut all: [Figures; 4] = Default::default();
+        let mut all: [Figures; 5] = Default::default();
         let mut half = None;
         for turn in 0..self.turns {
             for ((variant, name), figures) in VARIANTS.iter().zip(&mut all) {
@@ -109,11 +112,12 @@ impl Otlp {
 
 /// Makes the lab a variant; all as installed for `None`.
 fn set(variant: Option<Variant>) -> Result<()> {
-    let (scraped, sent, profiled) = match variant {
-        Some(Variant::Nobody) => (false, false, false),
-        Some(Variant::Metrics) => (true, false, false),
-        Some(Variant::Traces) => (true, true, false),
-        Some(Variant::Profiles) | None => (true, true, true),
+    let (scraped, sent, profiled, taken) = match variant {
+        Some(Variant::Nobody) => (false, false, false, false),
+        Some(Variant::Metrics) => (true, false, false, false),
+        Some(Variant::Traces) => (true, true, false, true),
+        Some(Variant::Profiles) | None => (true, true, true, true),
+        Some(Variant::Dead) => (true, true, true, false),
     };
     let mut unset = Vec::new();
     if !sent {
@@ -136,7 +140,7 @@ fn set(variant: Option<Variant>) -> Result<()> {
         }
     }
     systemctl(&["daemon-reload"])?;
-    for (unit, runs) in [("collector", sent), ("prometheus", scraped)] {
+    for (unit, runs) in [("collector", taken), ("prometheus", scraped)] {
         let verb = if runs { "start" } else { "stop" };
         systemctl(&[verb, &format!("observastack-{unit}.service")])?;
     }

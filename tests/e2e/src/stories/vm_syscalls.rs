@@ -1,17 +1,26 @@
 //! `syscall-error`, which needs BPF LSM, on the lab's own units in a virtual machine.
 
-use anyhow::{Result, bail, ensure};
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use super::vm::PLACE;
 use crate::{
-    ends, http,
+    agents::Script,
+    ends, http, journal,
     lab::{self, API_1, POSTGRESQL},
     story::test,
+    systemd, wait,
 };
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![
+        test(
+            "vm_syscall_error_fails_the_mapping_of_a_library_below_a_path_only",
+            maps_of_a_library,
+        ),
         test(
             "vm_syscall_error_fails_reads_below_a_path_only",
             reads_of_postgresql,
@@ -55,6 +64,70 @@ fn reads_of_postgresql() -> Result<()> {
     );
     ensure!(injected > 0 && matched == injected, "{ended}");
     lab::sql(read)?;
+    Ok(())
+}
+
+/// The loader maps what it loads: one library cannot be, its copy elsewhere can.
+fn maps_of_a_library() -> Result<()> {
+    const THEIRS: &str = "/opt/observastack-e2e-libraries";
+    const COVERED: &str = "/opt/observastack-e2e-libraries/covered";
+    let place = |folder: &str| -> Result<String> {
+        fs::create_dir_all(folder)?;
+        let copy = format!("{folder}/libz.so.1");
+        fs::copy("/usr/lib/x86_64-linux-gnu/libz.so.1", &copy).context("no library to copy")?;
+        Ok(copy)
+    };
+    let (covered, other) = (place(COVERED)?, place(THEIRS)?);
+    let script = Script::start(
+        "maps",
+        &format!(
+            "while :; do LD_PRELOAD='{covered} {other}' /usr/bin/true; echo again; sleep 0.5; done"
+        ),
+    )?;
+    let unit = script.unit();
+    let inject = [
+        "syscall-error",
+        "--unit",
+        unit,
+        "--calls",
+        "mmap",
+        "--errno",
+        "EACCES",
+        "--path",
+        COVERED,
+        "--for",
+        LONG,
+    ];
+    let complaint = |record: &Value| journal::message(record).contains("cannot be preloaded");
+    let mark = journal::mark()?;
+    let id = lab::inject(&inject)?;
+    let told = mark.wait_for(unit, "that a library cannot be mapped", complaint)?;
+    ensure!(
+        journal::message(&told).contains("failed to map segment")
+            && mark
+                .records(unit)?
+                .iter()
+                .filter(|record| complaint(record))
+                .all(|record| journal::message(record).contains(&covered)),
+        "{told}"
+    );
+    let ended = lab::clear(id)?;
+    ensure!(lab::count(&ended, "injected")? > 0, "{ended}");
+    // Two more rounds without a word, after the one that the end fell into.
+    let mark = journal::mark()?;
+    let rounds = wait::until(wait::SOON, "it goes on", || {
+        let records = mark.records(unit)?;
+        let again = records
+            .iter()
+            .filter(|record| journal::message(record) == "again");
+        Ok((again.count() >= 3).then_some(records))
+    })?;
+    let quiet = rounds
+        .iter()
+        .skip_while(|record| journal::message(record) != "again");
+    ensure!(!quiet.into_iter().any(complaint), "{rounds:?}");
+    systemd::stop(unit)?;
+    fs::remove_dir_all(THEIRS)?;
     Ok(())
 }
 
