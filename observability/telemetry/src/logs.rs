@@ -12,12 +12,15 @@ use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use tracing::{Event, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
+
+use crate::traces;
 
 /// The environment variable with the log filter, e.g. `info` or `observastack_kit=debug,info`.
 pub const FILTER_VARIABLE: &str = "OBSERVASTACK_LOG";
@@ -107,16 +110,22 @@ pub(crate) fn also_to(bridge: Bridge) {
 }
 
 /// The layer that has nothing to do until [`also_to`].
-fn bridge<S: Subscriber>() -> reload::Layer<Option<Bridge>, S>
+///
+/// As OpenTelemetry's `trace_based` logger: what is said below a warning of a request whose trace is not recorded stays in the journal.
+fn bridge<S>() -> impl Layer<S>
 where
-    Bridge: tracing_subscriber::Layer<S>,
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    Bridge: Layer<S>,
 {
-    let (layer, handle) = reload::Layer::new(None);
+    let (layer, handle) = reload::Layer::new(None::<Bridge>);
     // The only failure is that the subscriber is gone.
     let _ = ATTACH_BRIDGE.set(Box::new(move |bridge| {
         let _ = handle.reload(Some(bridge));
     }));
-    layer
+    // Asked for each event: the answer is the moment's.
+    layer.with_filter(dynamic_filter_fn(|metadata, _| {
+        *metadata.level() <= tracing::Level::WARN || !traces::is_left_out()
+    }))
 }
 
 fn filter_from_environment() -> Result<EnvFilter, LogsError> {

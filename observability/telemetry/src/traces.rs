@@ -117,6 +117,15 @@ pub fn current() -> TracedSpan {
     TracedSpan(Context::current())
 }
 
+/// Whether the current span is of a trace that is not recorded.
+pub(crate) fn is_left_out() -> bool {
+    Context::map_current(|current| {
+        let span = current.span();
+        let context = span.span_context();
+        context.is_valid() && !context.is_sampled()
+    })
+}
+
 fn begin(name: &'static str, kind: SpanKind, parent: &Context) -> TracedSpan {
     let tracer = tracer();
     let builder = tracer.span_builder(Cow::Borrowed(name)).with_kind(kind);

@@ -31,6 +31,8 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 
 const ROLE: &str = "OBSERVASTACK_TEST_ROLE";
+/// The role of one who logs with and without a trace.
+const LEVELS: &str = "levels";
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -44,6 +46,10 @@ fn main() -> ExitCode {
         (
             "spans_and_log_records_of_a_request_arrive_with_their_trace",
             arrive as fn(),
+        ),
+        (
+            "below_a_warning_only_records_of_recorded_traces_and_of_none_arrive",
+            levels,
         ),
         (
             "a_dead_collector_costs_no_time_and_every_loss_is_counted",
@@ -87,7 +93,17 @@ fn process(role: &str) {
     let began = Instant::now();
     let mut headers = HeaderMap::new();
     headers.insert(traces::TRACEPARENT, PARENT.parse().unwrap());
-    let spans: u32 = role.parse().unwrap();
+    if role == LEVELS {
+        tracing::info!("of no trace");
+        traces::server(&headers, "GET", "/").within(|| tracing::info!("recorded, information"));
+        let left_out = PARENT.replace("b7-01", "b7-00");
+        headers.insert(traces::TRACEPARENT, left_out.parse().unwrap());
+        traces::server(&headers, "GET", "/").within(|| {
+            tracing::info!("left out, information");
+            tracing::warn!("left out, a warning");
+        });
+    }
+    let spans: u32 = role.parse().unwrap_or(0);
     for _ in 0..spans {
         let request = traces::server(&headers, "GET", "/products/{id}");
         request.within(|| {
@@ -113,8 +129,12 @@ fn process(role: &str) {
 
 /// Runs the process; what it printed.
 fn run(spans: u32, endpoint: Option<&str>) -> String {
+    run_as(&spans.to_string(), endpoint)
+}
+
+fn run_as(role: &str, endpoint: Option<&str>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.env(ROLE, spans.to_string());
+    command.env(ROLE, role);
     for name in ["JOURNAL_STREAM", ENDPOINT, "OTEL_SDK_DISABLED"] {
         command.env_remove(name);
     }
@@ -260,6 +280,33 @@ fn arrive() {
         assert_eq!(number(&printed, &sent), items, "{printed}");
         assert_eq!(dropped(&printed, signal), 0, "{printed}");
     }
+}
+
+fn levels() {
+    let (endpoint, bodies) = collector();
+    run_as(LEVELS, Some(&endpoint));
+    let requests = bodies.try_iter().filter(|(path, _)| path == "/v1/logs");
+    let mut told: Vec<String> = requests
+        .flat_map(|(_, body)| {
+            let request = ExportLogsServiceRequest::decode(&body[..]).unwrap();
+            request.resource_logs
+        })
+        .flat_map(|of| of.scope_logs)
+        .flat_map(|scope| scope.log_records)
+        .map(|record| match record.body.and_then(|body| body.value) {
+            Some(Value::StringValue(text)) => text,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "left out, a warning",
+            "of no trace",
+            "recorded, information"
+        ]
+    );
 }
 
 fn dead() {

@@ -23,6 +23,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["observastack-kit", "observastack-telemetry"],
     ),
     ("observastack-collector", &["observastack-telemetry"]),
+    (
+        "observastack-loadgen",
+        &["observastack-spec", "observastack-telemetry"],
+    ),
     ("observastack-abi", &[]),
     ("observastack-programs", &["observastack-abi"]),
     ("observastack-loader", &["observastack-abi"]),

@@ -14,13 +14,14 @@ use crate::{apt, build_ebpf, lock, paths};
 use tree::Tree;
 
 /// Programs of the workspace and where the package puts them.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("observastack-gateway", "usr/lib/observastack/bin"),
     ("observastack-api", "usr/lib/observastack/bin"),
     ("observastack-inventory", "usr/lib/observastack/bin"),
     ("observastack-collector", "usr/lib/observastack/bin"),
     ("observastack-injector", "usr/lib/observastack/bin"),
     ("observastack-ctl", "usr/bin"),
+    ("observastack-loadgen", "usr/bin"),
 ];
 /// Shell, and the file that the shell looks for.
 const COMPLETIONS: [(&str, &str); 3] = [

@@ -1,0 +1,9 @@
+//! When requests are due: a rate over time, and how arrivals are spaced within it. Pure: the same seed gives the same times.
+
+mod arrivals;
+mod profile;
+mod stage;
+
+pub use arrivals::{Arrivals, Spacing};
+pub use profile::{Profile, Segment};
+pub use stage::{StageError, parse};
