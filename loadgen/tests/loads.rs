@@ -378,32 +378,25 @@ fn requests_without_a_connection_are_dropped_and_the_run_says_that_it_shows_noth
 
 #[test]
 fn an_interrupted_run_still_has_its_report() {
-    let server = Server::start(|stream, _| ok(stream));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("report.json").display().to_string();
-    let child = spawn(&[
-        "run",
-        &server.url(),
-        "--rate",
-        "100",
-        "--for",
-        "1h",
-        "--report",
-        &file,
-    ]);
-    while server.requests() < 20 {
-        thread::sleep(Duration::from_millis(5));
+    for load in [["--rate", "100"], ["--users", "2"]] {
+        let server = Server::start(|stream, _| ok(stream));
+        let url = server.url();
+        let always = ["run", &url, "--for", "1h", "--report", &file];
+        let child = spawn(&[&always[..], &load].concat());
+        while server.requests() < 20 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let pid = child.id().to_string();
+        let kill = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(kill.success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let answered = report["answered"].as_u64().unwrap();
+        assert!(answered >= 20 && report["due"] == answered, "{report}");
     }
-    let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(kill.success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let report: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    let answered = report["answered"].as_u64().unwrap();
-    assert!(answered >= 20 && report["due"] == answered, "{report}");
 }
 
 #[test]

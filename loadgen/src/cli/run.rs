@@ -243,8 +243,8 @@ async fn watch(plan: &Plan, quiet: bool) -> Result<(Stats, Duration)> {
             _ = looks.tick() => {}
             _ = lines.tick(), if !quiet => {
                 let rate = match &plan.arrival {
-                    Arrival::Open { profile, .. } => profile.rate_at(run.elapsed()),
-                    Arrival::Closed { .. } => f64::NAN,
+                    Arrival::Open { profile, .. } => Some(profile.rate_at(run.elapsed())),
+                    Arrival::Closed { .. } => None,
                 };
                 let line = report::line(&run.stats(), run.elapsed(), plan.length(), rate);
                 if is_terminal {

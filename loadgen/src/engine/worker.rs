@@ -117,7 +117,11 @@ impl Source {
     fn stop(&mut self) {
         match self {
             Self::Planned { next, .. } => *next = None,
-            Self::Users { due, .. } => due.clear(),
+            // Those whose answer is still to come don't ask again either.
+            Self::Users { due, end, .. } => {
+                due.clear();
+                *end = Duration::ZERO;
+            }
         }
     }
 }

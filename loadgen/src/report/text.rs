@@ -62,11 +62,12 @@ pub fn text(report: &Report) -> String {
 
 /// How it goes, in one line.
 #[must_use]
-pub fn line(stats: &Stats, elapsed: Duration, length: Duration, rate: f64) -> String {
+pub fn line(stats: &Stats, elapsed: Duration, length: Duration, rate: Option<f64>) -> String {
+    let rate = rate.map_or_else(|| "as comes".to_owned(), |rate| format!("{rate:.0}/s"));
     let ns = |share| u64::try_from(stats.response.quantile(share).as_nanos()).unwrap_or(u64::MAX);
     let share = (elapsed.as_secs_f64() / length.as_secs_f64().max(1e-9)).min(1.0);
     format!(
-        "{:>3.0} % {:>7.1} s  asked {rate:>8.0}/s  answered {:>8.0}/s  p50 {:>9}  p95 {:>9}  p99 {:>9}  errors {}",
+        "{:>3.0} % {:>7.1} s  asked {rate:>10}  answered {:>8.0}/s  p50 {:>9}  p95 {:>9}  p99 {:>9}  errors {}",
         share * 100.0,
         elapsed.as_secs_f64(),
         stats.answered_per_second(elapsed),
