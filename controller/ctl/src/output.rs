@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Prints a line to standard output.
 ///
@@ -34,6 +35,13 @@ pub(crate) fn json_line(value: &impl Serialize) {
         Ok(text) => line(text),
         Err(error) => eprintln!("error: cannot write JSON: {error}"),
     }
+}
+
+/// A JSON value for people: text without its quotes.
+pub(crate) fn value(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Lays rows out in columns as wide as their widest cell; the last column is left as it is.

@@ -1,6 +1,7 @@
 //! The requests themselves: workers, each a thread with its own connections and its own share of the plan.
 
 mod connection;
+mod source;
 mod worker;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 
 use crate::{
     http::Template,
-    schedule::{Arrivals, Profile, Spacing},
+    schedule::{Profile, Spacing},
     stats::Stats,
 };
 
@@ -104,6 +105,17 @@ struct Shared {
     is_stopped: AtomicBool,
 }
 
+impl Shared {
+    /// All workers' together.
+    fn sum(&self) -> Stats {
+        let mut all = Stats::default();
+        for stats in &self.stats {
+            all.add(&stats.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        all
+    }
+}
+
 impl Run {
     /// Starts the workers; the first requests are due at once.
     ///
@@ -119,7 +131,7 @@ impl Run {
         let begun = Instant::now();
         let mut started = Vec::new();
         for number in 0..workers {
-            let share = worker::Share {
+            let share = source::Share {
                 number,
                 of: workers,
             };
@@ -151,11 +163,7 @@ impl Run {
     /// What was measured so far, as of a tenth of a second ago.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut all = Stats::default();
-        for stats in &self.shared.stats {
-            all.add(&stats.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        all
+        self.shared.sum()
     }
 
     /// No request is due from now on; those under way have their time.
@@ -176,22 +184,6 @@ impl Run {
                 Err(_) => failed = Some(io::Error::other("a worker panicked")),
             }
         }
-        let mut all = Stats::default();
-        for stats in &self.shared.stats {
-            all.add(&stats.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        failed.map_or(Ok(all), Err)
+        failed.map_or_else(|| Ok(self.shared.sum()), Err)
     }
-}
-
-/// The planned times of one worker: every n-th of all of them, so that together they are the plan, whatever their number.
-fn share_of(
-    profile: &Profile,
-    spacing: Spacing,
-    seed: u64,
-    share: worker::Share,
-) -> impl Iterator<Item = Duration> + use<> {
-    Arrivals::new(profile, spacing, seed)
-        .skip(share.number)
-        .step_by(share.of)
 }

@@ -17,9 +17,9 @@ use rustix::{
 };
 
 use super::{
-    Arrival, Plan, Shared,
+    Plan, Shared,
     connection::{Connection, InFlight, Step},
-    share_of,
+    source::{Share, Source},
 };
 use crate::stats::{ErrorKind, Stats};
 
@@ -33,98 +33,6 @@ const BUFFER: usize = 64 << 10;
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// After a connection that could not even be begun, there is a pause: it would fail again at once.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// A worker's part: every `of`-th request, beginning with the `number`-th.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) number: usize,
-    pub(super) of: usize,
-}
-
-impl Share {
-    /// This worker's part of so many things.
-    fn part(self, whole: usize) -> usize {
-        whole / self.of + usize::from(self.number < whole % self.of)
-    }
-}
-
-/// When requests of this worker are due.
-enum Source {
-    /// At times that are known before.
-    Planned {
-        times: Box<dyn Iterator<Item = Duration> + Send>,
-        next: Option<Duration>,
-    },
-    /// When users have thought: each is due once, in order, and again after its answer.
-    Users {
-        due: VecDeque<Duration>,
-        think: Duration,
-        end: Duration,
-    },
-}
-
-impl Source {
-    fn new(plan: &Plan, share: Share) -> Self {
-        match &plan.arrival {
-            Arrival::Open {
-                profile,
-                spacing,
-                seed,
-            } => {
-                let mut times = Box::new(share_of(profile, *spacing, *seed, share));
-                Self::Planned {
-                    next: times.next(),
-                    times,
-                }
-            }
-            Arrival::Closed {
-                users,
-                think,
-                length,
-            } => Self::Users {
-                due: vec![Duration::ZERO; share.part(*users)].into(),
-                think: *think,
-                end: *length,
-            },
-        }
-    }
-
-    /// When the next one is due.
-    fn peek(&self) -> Option<Duration> {
-        match self {
-            Self::Planned { next, .. } => *next,
-            Self::Users { due, end, .. } => due.front().copied().filter(|due| due < end),
-        }
-    }
-
-    fn advance(&mut self) {
-        match self {
-            Self::Planned { times, next } => *next = times.next(),
-            Self::Users { due, .. } => {
-                due.pop_front();
-            }
-        }
-    }
-
-    /// A request has ended, well or not.
-    fn ended(&mut self, now: Duration) {
-        if let Self::Users { due, think, .. } = self {
-            // In order by itself: everybody thinks for the same time.
-            due.push_back(now + *think);
-        }
-    }
-
-    fn stop(&mut self) {
-        match self {
-            Self::Planned { next, .. } => *next = None,
-            // Those whose answer is still to come don't ask again either.
-            Self::Users { due, end, .. } => {
-                due.clear();
-                *end = Duration::ZERO;
-            }
-        }
-    }
-}
 
 /// See the module.
 pub(super) struct Worker {

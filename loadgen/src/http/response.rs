@@ -107,26 +107,14 @@ impl Parser {
             match self.state {
                 State::Head => bytes = self.head(bytes)?,
                 State::Length(left) => {
-                    let (taken, rest) = split(bytes, left);
-                    self.body += taken;
-                    bytes = rest;
-                    self.state = match left - taken {
-                        0 => State::Done,
-                        left => State::Length(left),
-                    };
+                    bytes = self.body(bytes, left, State::Length, State::Done);
                 }
                 State::UntilClose => {
                     self.body += bytes.len() as u64;
                     bytes = &[];
                 }
                 State::ChunkData(left) => {
-                    let (taken, rest) = split(bytes, left);
-                    self.body += taken;
-                    bytes = rest;
-                    self.state = match left - taken {
-                        0 => State::ChunkEnd,
-                        left => State::ChunkData(left),
-                    };
+                    bytes = self.body(bytes, left, State::ChunkData, State::ChunkEnd);
                 }
                 State::ChunkSize | State::ChunkEnd | State::Trailer => bytes = self.line(bytes)?,
                 State::Done => return Err(ResponseError::Surplus),
@@ -154,6 +142,23 @@ impl Parser {
         } else {
             Progress::More
         }
+    }
+
+    /// Takes some of a stretch of the body that has `left` bytes; what comes after it.
+    fn body<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        left: u64,
+        within: fn(u64) -> State,
+        after: State,
+    ) -> &'a [u8] {
+        let length = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        self.body += length as u64;
+        self.state = match left - length as u64 {
+            0 => after,
+            left => within(left),
+        };
+        bytes.get(length..).unwrap_or_default()
     }
 
     fn head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], ResponseError> {
@@ -265,11 +270,6 @@ impl Parser {
         };
         Ok(rest)
     }
-}
-
-fn split(bytes: &[u8], left: u64) -> (u64, &[u8]) {
-    let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-    (taken as u64, bytes.get(taken..).unwrap_or_default())
 }
 
 /// The size before a chunk; extensions after it mean nothing to us.

@@ -23,6 +23,7 @@ use prometheus_client::registry::Registry;
 pub(crate) use sampler::Unsent;
 pub use sampler::{Sampling, set_sampling};
 pub use settings::{Settings, SettingsError};
+pub(crate) use settings::{is_http_base, variable};
 
 use crate::traces;
 

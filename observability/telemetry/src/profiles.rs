@@ -5,16 +5,13 @@
 //!
 //! Off unless `PYROSCOPE_SERVER_ADDRESS` is set, as Pyroscope's own agents have it.
 
-use std::env::VarError;
-
-use http::Uri;
 use pyroscope::{
     PyroscopeError,
     backend::{BackendConfig, PprofConfig, pprof_backend},
     pyroscope::{PyroscopeAgent, PyroscopeAgentBuilder, PyroscopeAgentRunning},
 };
 
-use crate::otlp::Identity;
+use crate::otlp::{self, Identity};
 
 const ADDRESS: &str = "PYROSCOPE_SERVER_ADDRESS";
 
@@ -60,11 +57,7 @@ impl std::fmt::Debug for Profiler {
 /// # Errors
 /// The environment is malformed, or there is no thread or timer to be had.
 pub fn start(identity: &Identity) -> Result<Profiler, ProfilesError> {
-    let value = match std::env::var(ADDRESS) {
-        Ok(value) => value,
-        Err(VarError::NotPresent) => String::new(),
-        Err(VarError::NotUnicode(raw)) => raw.to_string_lossy().into_owned(),
-    };
+    let value = otlp::variable(ADDRESS).unwrap_or_default();
     let Some(address) = address(&value)? else {
         return Ok(Profiler { agent: None });
     };
@@ -97,11 +90,7 @@ fn address(value: &str) -> Result<Option<&str>, ProfilesError> {
     if value.is_empty() {
         return Ok(None);
     }
-    // Without a TLS library, `https` could only fail later, and silently.
-    let is_http = value.parse::<Uri>().is_ok_and(|uri| {
-        uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none()
-    });
-    if !is_http {
+    if !otlp::is_http_base(value) {
         return Err(ProfilesError::Address {
             value: value.to_owned(),
         });

@@ -68,7 +68,6 @@ impl Otlp {
             self.turns, self.seconds
         );
         for ((_, name), figures) in VARIANTS.iter().zip(&figures) {
-            // Each turn against its own reference: what the machine does beside it, it does to both.
             println!(
                 "| {name} | {:.0} | {:+.1} % | {:.2} | {:.2} | {:.2} |",
                 median(&figures.per_second),

@@ -180,10 +180,7 @@ pub(crate) fn text(record: &Record) -> String {
     // Where in the source it was written, and the ids once more, are for programs.
     let told = |name: &str| name.starts_with("log.") || ["trace_id", "span_id"].contains(&name);
     for (name, value) in attributes.filter(|(name, _)| !told(name)) {
-        let value = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        line.push_str(&format!(" {name}={value}"));
+        line.push_str(&format!(" {name}={}", output::value(value)));
     }
     if let Some(trace) = &record.trace_id {
         line.push_str(&format!(" trace={trace}"));

@@ -42,11 +42,7 @@ impl Settings {
     /// # Errors
     /// A variable is malformed.
     pub fn from_environment() -> Result<Option<Self>, SettingsError> {
-        Self::from_variables(|name| match std::env::var(name) {
-            Ok(value) => Some(value),
-            Err(VarError::NotPresent) => None,
-            Err(VarError::NotUnicode(raw)) => Some(raw.to_string_lossy().into_owned()),
-        })
+        Self::from_variables(variable)
     }
 
     fn from_variables(
@@ -58,10 +54,7 @@ impl Settings {
         let Some(endpoint) = get(ENDPOINT).filter(|_| !is_disabled) else {
             return Ok(None);
         };
-        let is_base = endpoint.parse::<Uri>().is_ok_and(|uri| {
-            uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none()
-        });
-        if !is_base {
+        if !is_http_base(&endpoint) {
             return Err(SettingsError {
                 variable: ENDPOINT,
                 value: endpoint,
@@ -103,6 +96,22 @@ impl Settings {
             delay: Duration::from_millis(delay_ms),
         }))
     }
+}
+
+/// A variable of the environment, readable or not.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    match std::env::var(name) {
+        Ok(value) => Some(value),
+        Err(VarError::NotPresent) => None,
+        Err(VarError::NotUnicode(raw)) => Some(raw.to_string_lossy().into_owned()),
+    }
+}
+
+/// Whether something can be sent there. There is no TLS: `https` could only fail later, and silently.
+pub(crate) fn is_http_base(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| {
+        uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none()
+    })
 }
 
 #[cfg(test)]

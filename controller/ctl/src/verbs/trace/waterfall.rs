@@ -147,7 +147,7 @@ pub(crate) fn text(trace: &Trace, verbose: bool) -> String {
     lines.join("\n")
 }
 
-/// What went wrong, and whether the caller is known.
+/// What went wrong.
 fn note(span: &Span) -> String {
     match (&*span.status, &*span.status_message) {
         ("error", "") => "error".to_owned(),
@@ -157,14 +157,9 @@ fn note(span: &Span) -> String {
 }
 
 fn details(span: &Span) -> Vec<String> {
-    let value = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
     let attributes = span.attributes.iter().flatten();
     let mut lines: Vec<String> = attributes
-        .map(|(name, found)| format!("      {name} = {}", value(found)))
+        .map(|(name, found)| format!("      {name} = {}", output::value(found)))
         .collect();
     for event in span.events.iter().flatten() {
         lines.push(format!("      event {event}"));
