@@ -5,19 +5,24 @@
 //! before they ask again.
 //!
 //! ```text
-//! schedule (pure) ──> engine: a worker a thread ──> stats ──> report, thresholds
-//!                        │ http (pure): bytes
-//!                        └ connections, epoll
+//! shape (YAML) ──> workload, schedule (pure) ──> engine: a worker a thread ──> stats ──> report, thresholds
+//!                                                   │ http (pure): bytes
+//!                                                   └ connections, epoll
 //! ```
 //!
-//! - [`schedule`]: when requests are due; [`http`]: what is sent, and answers as they arrive;
+//! - [`schedule`]: when journeys begin; [`workload`]: what they do; [`http`]: what is sent, and answers as they arrive;
+//! - [`shape`]: all of that from a file; [`target`]: where to;
 //! - [`engine`]: workers and their connections; [`stats`]: histograms and counters;
-//! - [`threshold`]: what decides the exit code; [`report`]: as text and JSON, and two of them compared.
+//! - [`threshold`]: what decides the exit code; [`report`]: as text, JSON, CSV and HTML, and two of them compared; [`metrics`]: for Prometheus.
 #![forbid(unsafe_code)]
 
 pub mod engine;
 pub mod http;
+pub mod metrics;
 pub mod report;
 pub mod schedule;
+pub mod shape;
 pub mod stats;
+pub mod target;
 pub mod threshold;
+pub mod workload;

@@ -11,7 +11,9 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     match cli::Args::parse().verb {
-        cli::Verb::Run(run) => cli::run::main(*run),
+        cli::Verb::Run(run) => cli::run::main(&run),
         cli::Verb::Diff(diff) => cli::diff::main(&diff),
+        cli::Verb::Shapes(shapes) => cli::shapes::main(&shapes),
+        cli::Verb::Schema(schema) => cli::schema::main(&schema),
     }
 }

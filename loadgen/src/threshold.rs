@@ -46,7 +46,7 @@ pub struct ThresholdError {
 }
 
 /// How a condition came out.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Verdict {
     /// As it was written.
     pub threshold: String,
@@ -167,11 +167,11 @@ mod tests {
     fn stats() -> Stats {
         let mut stats = Stats::default();
         for ms in 1..=100 {
-            stats.response.record(Duration::from_millis(ms));
+            let time = Duration::from_millis(ms);
+            stats.answer(0, 200, time, time);
         }
         stats.due = 101;
-        stats.statuses.insert(200, 100);
-        stats.error(ErrorKind::Timeout);
+        stats.error(0, ErrorKind::Timeout);
         stats
     }
 

@@ -1,8 +1,12 @@
 //! The command line: a file for each verb.
 
 pub(crate) mod diff;
+mod outputs;
+mod plan;
 pub(crate) mod run;
-mod target;
+pub(crate) mod schema;
+pub(crate) mod shapes;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -26,6 +30,8 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     Run(Box<run::Run>),
     Diff(diff::Diff),
+    Shapes(shapes::Shapes),
+    Schema(schema::Schema),
 }
 
 /// The request was wrong.

@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,17 +13,18 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt},
 };
 
+use super::session::Session;
 use crate::{
-    http::{Parser, Progress, Template},
+    http::{Kept, Parser, Progress},
     stats::ErrorKind,
 };
 
-/// A request on its way, with its times since the beginning of the run.
-#[derive(Clone, Copy, Debug)]
+/// A request on its way.
+#[derive(Clone, Debug)]
 pub(super) struct InFlight {
-    /// When it was due.
-    pub(super) due: Duration,
-    /// When it was given to a connection.
+    /// Whose.
+    pub(super) session: Session,
+    /// When it was given to a connection, since the beginning of the run.
     pub(super) sent: Duration,
 }
 
@@ -39,13 +41,26 @@ pub(super) enum Step {
     Closed,
 }
 
+/// A request's bytes.
+#[derive(Debug)]
+enum Bytes {
+    Shared(Arc<[u8]>),
+    /// In the connection's own buffer.
+    Own,
+}
+
 /// A connection, with at most one request on its way.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
     is_connected: bool,
+    request: Bytes,
+    /// For requests that are not always the same.
+    own: Vec<u8>,
     /// How much of the request is sent.
     written: usize,
+    /// How much of it may be, as yet.
+    allowed: usize,
     parser: Parser,
     pub(super) in_flight: Option<InFlight>,
     /// The request's number among the worker's: a time limit belongs to one of them.
@@ -56,7 +71,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Begins to connect.
-    pub(super) fn open(address: SocketAddr, request: &Template) -> io::Result<Self> {
+    pub(super) fn open(address: SocketAddr) -> io::Result<Self> {
         let family = match address {
             SocketAddr::V4(_) => AddressFamily::INET,
             SocketAddr::V6(_) => AddressFamily::INET6,
@@ -71,33 +86,74 @@ impl Connection {
         Ok(Self {
             stream: socket.into(),
             is_connected: false,
+            request: Bytes::Own,
+            own: Vec::new(),
             written: 0,
-            parser: request.parser(),
+            allowed: usize::MAX,
+            parser: Parser::new(false, false),
             in_flight: None,
             number: 0,
             uses: 0,
         })
     }
 
-    /// Gives it a request; it may not be connected yet.
-    pub(super) fn send(&mut self, request: &Template, number: u64, in_flight: InFlight) -> Step {
+    /// The next request is this one, always the same.
+    pub(super) fn share(&mut self, bytes: &Arc<[u8]>) {
+        self.request = Bytes::Shared(Arc::clone(bytes));
+    }
+
+    /// The next request is what is put there.
+    pub(super) fn own(&mut self) -> &mut Vec<u8> {
+        self.request = Bytes::Own;
+        &mut self.own
+    }
+
+    /// Sends the request that it was given, so many bytes for now; it may not be connected yet.
+    pub(super) fn send(
+        &mut self,
+        parser: Parser,
+        number: u64,
+        in_flight: InFlight,
+        allowed: usize,
+    ) -> Step {
         self.in_flight = Some(in_flight);
         self.number = number;
         self.uses += 1;
         self.written = 0;
-        self.parser = request.parser();
+        self.allowed = allowed;
+        self.parser = parser;
         if self.is_connected {
-            self.write(request)
+            self.write()
         } else {
             Step::Wait
         }
     }
 
-    fn write(&mut self, request: &Template) -> Step {
-        while let Some(rest) = request.bytes().get(self.written..)
+    /// Sends more of it; whether there is more than that.
+    pub(super) fn allow(&mut self, more: usize) -> (Step, bool) {
+        self.allowed = self.allowed.saturating_add(more);
+        let length = match &self.request {
+            Bytes::Shared(bytes) => bytes.len(),
+            Bytes::Own => self.own.len(),
+        };
+        let step = if self.is_connected {
+            self.write()
+        } else {
+            Step::Wait
+        };
+        (step, self.allowed < length)
+    }
+
+    fn write(&mut self) -> Step {
+        let bytes = match &self.request {
+            Bytes::Shared(bytes) => bytes,
+            Bytes::Own => self.own.as_slice(),
+        };
+        let allowed = self.allowed.min(bytes.len());
+        while let Some(rest) = bytes.get(self.written..allowed)
             && !rest.is_empty()
         {
-            match self.stream.write(rest) {
+            match (&self.stream).write(rest) {
                 Ok(0) => return Step::Failed(ErrorKind::Closed),
                 Ok(length) => self.written += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Wait,
@@ -109,7 +165,7 @@ impl Connection {
     }
 
     /// It can be written, or is connected, or could not be.
-    pub(super) fn writable(&mut self, request: &Template) -> Step {
+    pub(super) fn writable(&mut self) -> Step {
         if !self.is_connected {
             match self.stream.take_error() {
                 Ok(None) => self.is_connected = true,
@@ -117,7 +173,7 @@ impl Connection {
             }
         }
         if self.in_flight.is_some() {
-            self.write(request)
+            self.write()
         } else {
             Step::Wait
         }
@@ -167,8 +223,21 @@ impl Connection {
         !self.parser.has_begun()
     }
 
+    /// Whether all of the request is sent: an answer that comes before leaves the connection of no use.
+    pub(super) fn is_sent(&self) -> bool {
+        let length = match &self.request {
+            Bytes::Shared(bytes) => bytes.len(),
+            Bytes::Own => self.own.len(),
+        };
+        self.written >= length
+    }
+
     pub(super) fn body_bytes(&self) -> u64 {
         self.parser.body_bytes()
+    }
+
+    pub(super) fn take_kept(&mut self) -> Option<Kept> {
+        self.parser.take_kept()
     }
 }
 

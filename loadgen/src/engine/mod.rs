@@ -1,25 +1,26 @@
 //! The requests themselves: workers, each a thread with its own connections and its own share of the plan.
 
 mod connection;
+mod session;
+mod shared;
 mod source;
+mod timers;
 mod worker;
 
 use std::{
     io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    http::Template,
     schedule::{Profile, Spacing},
     stats::Stats,
+    workload::Workload,
 };
+use shared::Shared;
 
 /// What comes when.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,7 @@ pub enum Arrival {
         /// Where chance decides.
         seed: u64,
     },
-    /// Each user asks again a while after the answer.
+    /// Each user begins again a while after the end.
     Closed {
         /// How many.
         users: usize,
@@ -44,76 +45,49 @@ pub enum Arrival {
     },
 }
 
+impl Arrival {
+    /// For how long journeys begin.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        match self {
+            Self::Open { profile, .. } => profile.length(),
+            Self::Closed { length, .. } => *length,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Where to.
     pub address: SocketAddr,
-    /// What is sent.
-    pub request: Template,
-    /// When.
+    /// What clients do.
+    pub workload: Arc<Workload>,
+    /// When they begin.
     pub arrival: Arrival,
     /// Connections at once, of all workers.
     pub connections: usize,
-    /// Whether they are used again.
-    pub keep_alive: bool,
-    /// How long an answer may take, from when the request was sent, connecting included; and how long it may wait for a connection before
-    /// that.
-    pub timeout: Duration,
-    /// Statuses that are as asked for; empty for anything below 400.
-    pub statuses: Vec<u16>,
     /// Requests that may wait for a connection, of all workers; what is due beyond them is dropped and counted.
     pub backlog: usize,
     /// Threads.
     pub workers: usize,
 }
 
-impl Plan {
-    /// Whether a status is as asked for.
-    #[must_use]
-    pub fn accepts(&self, status: u16) -> bool {
-        if self.statuses.is_empty() {
-            status < 400
-        } else {
-            self.statuses.contains(&status)
-        }
-    }
-
-    /// How long it takes, without the last answers.
-    #[must_use]
-    pub fn length(&self) -> Duration {
-        match &self.arrival {
-            Arrival::Open { profile, .. } => profile.length(),
-            Arrival::Closed { length, .. } => *length,
-        }
-    }
+/// What a watcher wants otherwise than the plan has it; nothing by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Command {
+    /// Journeys a second, instead of the plan's rate; open loops only.
+    pub per_second: Option<f64>,
+    /// No journey begins.
+    pub is_paused: bool,
 }
 
-/// A run that can be watched and stopped.
+/// A run that can be watched, changed and stopped.
 #[derive(Debug)]
 pub struct Run {
     shared: Arc<Shared>,
-    workers: Vec<thread::JoinHandle<io::Result<()>>>,
+    workers: Vec<thread::JoinHandle<io::Result<Box<Stats>>>>,
     begun: Instant,
-}
-
-/// What workers and watchers share.
-#[derive(Debug, Default)]
-struct Shared {
-    /// What each worker has measured so far, as of a moment ago.
-    stats: Vec<Mutex<Stats>>,
-    is_stopped: AtomicBool,
-}
-
-impl Shared {
-    /// All workers' together.
-    fn sum(&self) -> Stats {
-        let mut all = Stats::default();
-        for stats in &self.stats {
-            all.add(&stats.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        all
-    }
 }
 
 impl Run {
@@ -123,10 +97,8 @@ impl Run {
     /// There is no thread or no epoll instance to be had.
     pub fn start(plan: &Plan) -> io::Result<Self> {
         let workers = plan.workers.max(1);
-        let shared = Arc::new(Shared {
-            stats: (0..workers).map(|_| Mutex::default()).collect(),
-            is_stopped: AtomicBool::new(false),
-        });
+        let (endpoints, journeys) = (plan.workload.endpoints(), plan.workload.journeys.len());
+        let shared = Arc::new(Shared::new(workers, || Stats::new(endpoints, journeys)));
         let plan = Arc::new(plan.clone());
         let begun = Instant::now();
         let mut started = Vec::new();
@@ -160,30 +132,35 @@ impl Run {
         self.workers.iter().all(thread::JoinHandle::is_finished)
     }
 
-    /// What was measured so far, as of a tenth of a second ago.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.shared.sum()
+    /// Adds what was measured since the last time, as of a tenth of a second ago.
+    pub fn take_into(&self, sum: &mut Stats) {
+        self.shared.take_into(sum);
     }
 
-    /// No request is due from now on; those under way have their time.
+    /// Journeys begin otherwise from now on, within a twentieth of a second.
+    pub fn tell(&self, command: Command) {
+        self.shared.tell(command);
+    }
+
+    /// No journey begins and no request is due from now on; those under way have their time.
     pub fn stop(&self) {
-        self.shared.is_stopped.store(true, Ordering::Relaxed);
+        self.shared.stop();
     }
 
-    /// Waits for the last answers.
+    /// Waits for the last answers, and adds what was measured since the last time.
     ///
     /// # Errors
     /// A worker could not go on.
-    pub fn finish(self) -> io::Result<Stats> {
+    pub fn finish(self, sum: &mut Stats) -> io::Result<()> {
         let mut failed = None;
         for worker in self.workers {
             match worker.join() {
-                Ok(Ok(())) => {}
+                Ok(Ok(stats)) => sum.add(&stats),
                 Ok(Err(error)) => failed = Some(error),
                 Err(_) => failed = Some(io::Error::other("a worker panicked")),
             }
         }
-        failed.map_or_else(|| Ok(self.shared.sum()), Err)
+        self.shared.take_into(sum);
+        failed.map_or(Ok(()), Err)
     }
 }

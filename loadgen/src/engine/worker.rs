@@ -3,11 +3,11 @@
 //! In turn: send what is due, wait for what happens on connections until the next is due, give up what took too long.
 
 use std::{
-    collections::VecDeque,
+    collections::{BinaryHeap, VecDeque},
     io,
     num::NonZeroU64,
     os::fd::OwnedFd,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,9 +19,11 @@ use rustix::{
 use super::{
     Plan, Shared,
     connection::{Connection, InFlight, Step},
+    session::{Later, Session},
     source::{Share, Source},
+    timers::{Limits, Timer, Timers, What},
 };
-use crate::stats::{ErrorKind, Stats};
+use crate::stats::{ErrorKind, SlowTrace, Stats};
 
 /// How often others see what was measured.
 const PUBLISH: Duration = Duration::from_millis(100);
@@ -29,7 +31,7 @@ const PUBLISH: Duration = Duration::from_millis(100);
 const EVENTS: usize = 256;
 /// What is read at once.
 const BUFFER: usize = 64 << 10;
-/// A wait without anything to wait for: others may have stopped the run.
+/// A wait without anything to wait for: others may want something else.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// After a connection that could not even be begun, there is a pause: it would fail again at once.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -48,17 +50,19 @@ pub(super) struct Worker {
     /// Places without a connection.
     free: Vec<usize>,
     /// Due, and no connection is free.
-    backlog: VecDeque<Duration>,
+    backlog: VecDeque<Session>,
     longest_backlog: usize,
-    /// When requests will have taken too long: the connection's place and the request's number. In order, since the limit is the same
-    /// for all.
-    limits: VecDeque<(Duration, usize, u64)>,
+    /// Between two requests.
+    later: BinaryHeap<Later>,
+    limits: Limits,
+    timers: Timers,
     /// Requests that were given to connections.
     number_of_requests: u64,
     in_flight: usize,
-    stats: Stats,
+    stats: Box<Stats>,
     published: Duration,
     is_stopping: bool,
+    commands: u64,
 }
 
 impl Worker {
@@ -69,6 +73,7 @@ impl Worker {
         begun: Instant,
     ) -> io::Result<Self> {
         let places = share.part(plan.connections).max(1);
+        let (endpoints, journeys) = (plan.workload.endpoints(), plan.workload.journeys.len());
         Ok(Self {
             source: Source::new(&plan, share),
             number: share.number,
@@ -79,19 +84,22 @@ impl Worker {
             free: (0..places).rev().collect(),
             backlog: VecDeque::new(),
             longest_backlog: share.part(plan.backlog),
-            limits: VecDeque::new(),
+            later: BinaryHeap::new(),
+            limits: Limits::default(),
+            timers: Timers::default(),
             number_of_requests: 0,
             in_flight: 0,
-            stats: Stats::default(),
+            stats: Box::new(Stats::new(endpoints, journeys)),
             published: Duration::ZERO,
             is_stopping: false,
+            commands: 0,
             plan,
             shared,
         })
     }
 
     /// Until everything that was due has ended.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    pub(super) fn run(mut self) -> io::Result<Box<Stats>> {
         // Otherwise the kernel may wake this thread 50 µs late, to save wake-ups (prctl(2), PR_SET_TIMERSLACK).
         rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
@@ -100,12 +108,16 @@ impl Worker {
             self.dispatch();
             let now = self.begun.elapsed();
             if now.saturating_sub(self.published) >= PUBLISH {
-                self.publish(now);
+                self.published = now;
+                self.shared.hand_over(self.number, &mut self.stats);
             }
-            if self.source.peek().is_none() && self.in_flight == 0 && self.backlog.is_empty() {
-                self.publish(now);
-                // Users are gone only when the run is over.
-                return Ok(());
+            // Users are gone only when the run is over.
+            if self.in_flight == 0
+                && self.backlog.is_empty()
+                && self.later.is_empty()
+                && self.source.is_over(now)
+            {
+                return Ok(self.stats);
             }
             self.wait(&mut events, now)?;
             for event in events.drain(..) {
@@ -118,60 +130,122 @@ impl Worker {
 
     /// Sends what is due.
     fn dispatch(&mut self) {
-        if !self.is_stopping && self.shared.is_stopped.load(Ordering::Relaxed) {
+        if let Some(command) = self.shared.news(&mut self.commands) {
+            self.source.obey(command, self.begun.elapsed());
+        }
+        if !self.is_stopping && self.shared.is_stopped() {
             self.is_stopping = true;
             self.source.stop();
-            self.stats.due -= self.backlog.len() as u64;
-            self.backlog.clear();
+            self.later.clear();
+            for session in self.backlog.drain(..) {
+                self.stats.is_not_due(session.endpoint(&self.plan.workload));
+            }
+        }
+        while let Some(Later(session)) = self.later.peek() {
+            let now = self.begun.elapsed();
+            if session.due > now {
+                break;
+            }
+            if let Some(Later(session)) = self.later.pop() {
+                self.due(session, now);
+            }
         }
         while let Some(due) = self.source.peek() {
             let now = self.begun.elapsed();
             if due > now {
                 return;
             }
-            self.source.advance();
-            self.stats.due += 1;
-            self.stats.schedule.record(now - due);
-            if self.idle.is_empty() && self.free.is_empty() {
-                if self.backlog.len() < self.longest_backlog {
-                    self.backlog.push_back(due);
-                } else {
-                    self.stats.error(ErrorKind::Dropped);
-                    self.source.ended(now);
-                }
-            } else {
-                self.start(due, now);
+            let arrival = self.source.advance();
+            let session = Session::begin(&self.plan.workload, arrival, due);
+            if let Some(journey) = self.stats.journeys.get_mut(session.journey()) {
+                journey.begun += 1;
             }
+            self.due(session, now);
         }
     }
 
-    /// Gives a request to a connection; there is one, or a place for one.
-    fn start(&mut self, due: Duration, now: Duration) {
-        let in_flight = InFlight { due, sent: now };
+    /// A session's request is due.
+    fn due(&mut self, session: Session, now: Duration) {
+        let endpoint = session.endpoint(&self.plan.workload);
+        self.stats.is_due(endpoint);
+        self.stats.schedule.record(now - session.due);
+        if !self.idle.is_empty() || !self.free.is_empty() {
+            self.start(session, now);
+        } else if self.backlog.len() < self.longest_backlog {
+            self.backlog.push_back(session);
+        } else {
+            self.stats.error(endpoint, ErrorKind::Dropped);
+            self.over(&session, false, now);
+        }
+    }
+
+    /// Gives a session's request to a connection; there is one, or a place for one.
+    fn start(&mut self, session: Session, now: Duration) {
         self.in_flight += 1;
         self.stats.sent += 1;
-        let place = match self.idle.pop() {
-            Some(place) => place,
-            None => match self.open() {
-                Ok(place) => place,
-                Err(_) => {
-                    self.failed(None, ErrorKind::Connect, now);
-                    return;
-                }
-            },
+        if session.repetitions > 0 {
+            self.stats.retries += 1;
+        }
+        let is_fresh = session
+            .step(&self.plan.workload)
+            .is_some_and(|step| !step.keep_alive);
+        if is_fresh
+            && self.free.is_empty()
+            && let Some(idle) = self.idle.pop()
+        {
+            self.close(idle);
+        }
+        let kept = if is_fresh { None } else { self.idle.pop() };
+        let place = match kept.map_or_else(|| self.open(), Ok) {
+            Ok(place) => place,
+            Err(_) => {
+                self.failed_session(session, ErrorKind::Connect, now);
+                return;
+            }
         };
-        self.send(place, in_flight);
+        self.send(place, InFlight { session, sent: now });
     }
 
     fn send(&mut self, place: usize, in_flight: InFlight) {
         let Some(Some(connection)) = self.connections.get_mut(place) else {
             return;
         };
+        let Some(step) = in_flight.session.step(&self.plan.workload) else {
+            return;
+        };
         self.number_of_requests += 1;
         let number = self.number_of_requests;
-        let step = connection.send(&self.plan.request, number, in_flight);
-        self.limits
-            .push_back((in_flight.sent + self.plan.timeout, place, number));
+        let trace = in_flight
+            .session
+            .trace
+            .filter(|_| step.template.takes_headers());
+        match (trace, step.template.fixed()) {
+            (None, Some(bytes)) => connection.share(bytes),
+            _ => {
+                let header = trace.map(|trace| trace.traceparent(number));
+                let header = header.as_deref().map(|value| ("traceparent", value));
+                let values = &in_flight.session.values;
+                step.template.fill(values, header, connection.own());
+            }
+        }
+        let sent = in_flight.sent;
+        self.limits.push(step.timeout, sent, place, number);
+        let mut timer = |at, what| {
+            self.timers.push(Timer {
+                at,
+                place,
+                number,
+                what,
+            });
+        };
+        if let Some(slowly) = step.slowly {
+            timer(sent + slowly.every, What::Write(slowly));
+        }
+        if let Some(abandon) = step.abandon {
+            timer(sent + abandon, What::Abandon);
+        }
+        let allowed = step.slowly.map_or(usize::MAX, |slowly| slowly.bytes);
+        let step = connection.send(step.parser(), number, in_flight, allowed);
         self.after(place, step);
     }
 
@@ -181,7 +255,7 @@ impl Worker {
             .free
             .pop()
             .ok_or_else(|| io::Error::other("no place"))?;
-        let opened = Connection::open(self.plan.address, &self.plan.request).and_then(|made| {
+        let opened = Connection::open(self.plan.address).and_then(|made| {
             // Edges only: writing is rarely waited for, and an interest that never changes costs no call.
             let interest = epoll::EventFlags::IN
                 | epoll::EventFlags::OUT
@@ -218,7 +292,7 @@ impl Worker {
         if flags
             .intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR | epoll::EventFlags::HUP)
         {
-            step = connection.writable(&self.plan.request);
+            step = connection.writable();
         }
         let can_be_read = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::HUP;
         if step == Step::Wait && flags.intersects(can_be_read) {
@@ -242,71 +316,142 @@ impl Worker {
                     return;
                 };
                 // The other side may close a kept connection just when it is used again: no answer was begun, so it is asked again.
-                let again = connection.in_flight.filter(|_| {
-                    kind == ErrorKind::Closed && connection.uses > 1 && connection.is_untouched()
-                });
+                let is_again = kind == ErrorKind::Closed
+                    && connection.uses > 1
+                    && connection.is_untouched()
+                    && connection.in_flight.is_some();
                 if connection.in_flight.is_none() {
                     self.idle.retain(|idle| *idle != place);
                     self.close(place);
-                } else if let Some(in_flight) = again {
+                } else if is_again {
+                    let in_flight = self.take(place);
                     self.close(place);
-                    match self.open() {
-                        Ok(place) => self.send(place, in_flight),
-                        Err(_) => self.failed(None, ErrorKind::Connect, now),
+                    match (in_flight, self.open()) {
+                        (Some(in_flight), Ok(place)) => self.send(place, in_flight),
+                        (Some(in_flight), Err(_)) => {
+                            self.failed_session(in_flight.session, ErrorKind::Connect, now);
+                        }
+                        (None, _) => {}
                     }
                 } else {
-                    self.failed(Some(place), kind, now);
+                    self.failed(place, kind, now);
                 }
             }
         }
     }
 
+    /// What was on its way over a connection.
+    fn take(&mut self, place: usize) -> Option<InFlight> {
+        self.connections.get_mut(place)?.as_mut()?.in_flight.take()
+    }
+
     fn answered(&mut self, place: usize, status: u16, keep_alive: bool) {
         let now = self.begun.elapsed();
+        let Some(InFlight { mut session, sent }) = self.take(place) else {
+            return;
+        };
         let Some(Some(connection)) = self.connections.get_mut(place) else {
             return;
         };
-        let Some(in_flight) = connection.in_flight.take() else {
+        let plan = Arc::clone(&self.plan);
+        let workload = &plan.workload;
+        let Some(step) = session.step(workload) else {
             return;
         };
+        let endpoint = session.endpoint(workload);
         self.in_flight -= 1;
         self.stats.body_bytes += connection.body_bytes();
-        *self.stats.statuses.entry(status).or_default() += 1;
-        self.stats.response.record(now - in_flight.due);
-        self.stats.service.record(now - in_flight.sent);
-        if !self.plan.accepts(status) {
-            self.stats.error(ErrorKind::Status);
+        let response = now - session.due;
+        self.stats.answer(endpoint, status, response, now - sent);
+        if let Some(trace) = session.trace {
+            self.stats.traced(SlowTrace {
+                response,
+                trace_id: trace.0,
+                endpoint,
+            });
         }
-        self.source.ended(now);
-        if keep_alive && self.plan.keep_alive {
+        let failure = if !step.accepts(status) {
+            Some(ErrorKind::Status)
+        } else if connection
+            .take_kept()
+            .is_some_and(|answer| !step.look(&answer, &mut session.values))
+        {
+            Some(ErrorKind::Check)
+        } else {
+            None
+        };
+        if keep_alive && step.keep_alive && connection.is_sent() {
             self.idle.push(place);
         } else {
             self.close(place);
         }
+        match failure {
+            None => {
+                if self.is_stopping || !session.go_on(workload, now) {
+                    self.over(&session, true, now);
+                } else {
+                    self.later.push(Later(session));
+                }
+            }
+            Some(kind) => {
+                self.stats.error(endpoint, kind);
+                let may_repeat = kind == ErrorKind::Status && step.retry.statuses.contains(&status);
+                self.repeat_or_end(session, may_repeat, now);
+            }
+        }
         self.next(now);
     }
 
-    /// A request has no answer.
-    fn failed(&mut self, place: Option<usize>, kind: ErrorKind, now: Duration) {
-        self.in_flight -= 1;
-        self.stats.error(kind);
-        if let Some(place) = place {
-            self.close(place);
+    /// A request on a connection has no answer.
+    fn failed(&mut self, place: usize, kind: ErrorKind, now: Duration) {
+        let in_flight = self.take(place);
+        self.close(place);
+        if let Some(in_flight) = in_flight {
+            self.failed_session(in_flight.session, kind, now);
         }
+    }
+
+    /// A request that was sent has no answer.
+    fn failed_session(&mut self, session: Session, kind: ErrorKind, now: Duration) {
+        self.in_flight -= 1;
+        self.stats
+            .error(session.endpoint(&self.plan.workload), kind);
         // Whoever asks a target that is not there would ask as fast as the CPU can. Users behind this one may have to wait as long.
         let pause = if kind == ErrorKind::Connect {
             PAUSE
         } else {
             Duration::ZERO
         };
-        self.source.ended(now + pause);
+        self.repeat_or_end(session, true, now + pause);
         self.next(now);
+    }
+
+    /// A request has failed: it is sent again, or the journey ends.
+    fn repeat_or_end(&mut self, mut session: Session, may_repeat: bool, now: Duration) {
+        if may_repeat && !self.is_stopping && session.repeat(&self.plan.workload, now) {
+            self.later.push(Later(session));
+        } else {
+            self.over(&session, false, now);
+        }
+    }
+
+    /// A journey has ended.
+    fn over(&mut self, session: &Session, is_completed: bool, now: Duration) {
+        if let Some(journey) = self.stats.journeys.get_mut(session.journey()) {
+            if is_completed {
+                journey.completed += 1;
+                journey.times.record(now - session.begun);
+            } else {
+                journey.failed += 1;
+            }
+        }
+        self.source.ended(now);
     }
 
     /// There is a connection, or a place: somebody may have waited for it.
     fn next(&mut self, now: Duration) {
-        if let Some(due) = self.backlog.pop_front() {
-            self.start(due, now);
+        if let Some(session) = self.backlog.pop_front() {
+            self.start(session, now);
         }
     }
 
@@ -318,37 +463,70 @@ impl Worker {
         }
     }
 
-    /// Ends what took too long, on a connection or in the line for one.
+    /// Ends what took too long, on a connection or in the line for one; and does what has its time.
     fn give_up(&mut self) {
         let now = self.begun.elapsed();
-        while let Some(due) = self.backlog.front().copied()
-            && due + self.plan.timeout <= now
+        while let Some(session) = self.backlog.front()
+            && session
+                .step(&self.plan.workload)
+                .is_some_and(|step| session.due + step.timeout <= now)
         {
-            self.backlog.pop_front();
-            self.stats.error(ErrorKind::Timeout);
-            self.source.ended(now);
-        }
-        while let Some((limit, place, number)) = self.limits.front().copied() {
-            let is_current = self
-                .connections
-                .get(place)
-                .and_then(Option::as_ref)
-                .is_some_and(|connection| {
-                    connection.number == number && connection.in_flight.is_some()
-                });
-            if is_current && limit > now {
-                return;
+            if let Some(session) = self.backlog.pop_front() {
+                let endpoint = session.endpoint(&self.plan.workload);
+                self.stats.error(endpoint, ErrorKind::Timeout);
+                self.repeat_or_end(session, true, now);
             }
-            self.limits.pop_front();
-            if is_current {
-                self.failed(Some(place), ErrorKind::Timeout, now);
+        }
+        while let Some(timer) = self.timers.pop(now) {
+            self.ring(timer, now);
+        }
+        let connections = &self.connections;
+        let is_current = |place: usize, number| is_current(connections, place, number);
+        let late = self.limits.pop(now, is_current);
+        for place in late {
+            self.failed(place, ErrorKind::Timeout, now);
+        }
+    }
+
+    fn ring(&mut self, timer: Timer, now: Duration) {
+        if !is_current(&self.connections, timer.place, timer.number) {
+            return;
+        }
+        match timer.what {
+            What::Write(slowly) => {
+                let Some(Some(connection)) = self.connections.get_mut(timer.place) else {
+                    return;
+                };
+                let (step, has_more) = connection.allow(slowly.bytes);
+                if has_more {
+                    self.timers.push(Timer {
+                        at: now + slowly.every,
+                        ..timer
+                    });
+                }
+                self.after(timer.place, step);
+            }
+            What::Abandon => {
+                let in_flight = self.take(timer.place);
+                self.close(timer.place);
+                if let Some(in_flight) = in_flight {
+                    self.in_flight -= 1;
+                    self.stats.abandoned += 1;
+                    self.over(&in_flight.session, true, now);
+                    self.next(now);
+                }
             }
         }
     }
 
     /// Waits for an event, or until something is due.
     fn wait(&self, events: &mut Vec<epoll::Event>, now: Duration) -> io::Result<()> {
-        let next = [self.source.peek(), self.limits.front().map(|limit| limit.0)];
+        let next = [
+            self.source.peek(),
+            self.later.peek().map(|later| later.0.due),
+            self.limits.first(),
+            self.timers.first(),
+        ];
         let next = next.into_iter().flatten().min();
         let wait = next
             .map_or(LONGEST_WAIT, |next| next.saturating_sub(now))
@@ -363,14 +541,12 @@ impl Worker {
             Err(error) => Err(error.into()),
         }
     }
+}
 
-    fn publish(&mut self, now: Duration) {
-        self.published = now;
-        if let Some(shared) = self.shared.stats.get(self.number) {
-            shared
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone_from(&self.stats);
-        }
-    }
+/// Whether that request is still on its way there.
+fn is_current(connections: &[Option<Connection>], place: usize, number: u64) -> bool {
+    connections
+        .get(place)
+        .and_then(Option::as_ref)
+        .is_some_and(|connection| connection.number == number && connection.in_flight.is_some())
 }

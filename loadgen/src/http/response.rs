@@ -1,6 +1,6 @@
 //! An answer as it arrives, in pieces of any size.
 //!
-//! The length of a body is found as RFC 9112, section 6.3, says. Bodies are counted, not kept.
+//! The length of a body is found as RFC 9112, section 6.3, says. Bodies are counted, and kept only where somebody wants to look at them.
 
 /// The longest head.
 const HEAD: usize = 64 << 10;
@@ -8,6 +8,8 @@ const HEAD: usize = 64 << 10;
 const HEADERS: usize = 100;
 /// The longest line of a chunk's size, with its extensions.
 const CHUNK_LINE: usize = 1 << 10;
+/// How much of a body is kept for those who look at it.
+const KEPT: usize = 1 << 20;
 
 /// What is wrong with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,13 +72,49 @@ pub struct Parser {
     is_head: bool,
     /// Bytes of the body so far, without its framing.
     body: u64,
+    kept: Option<Kept>,
+}
+
+/// An answer for those who look at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Kept {
+    /// The body, of at most 1 MiB.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The first header of a name, in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+        let mut head = httparse::Response::new(&mut headers);
+        head.parse(&self.head).ok()?;
+        let found = head
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))?;
+        Some(String::from_utf8_lossy(found.value).into_owned())
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let room = KEPT.saturating_sub(self.body.len()).min(bytes.len());
+        self.body
+            .extend_from_slice(bytes.get(..room).unwrap_or_default());
+    }
 }
 
 impl Parser {
-    /// At the beginning; `is_head` for an answer to HEAD, which has no body.
+    /// At the beginning; `is_head` for an answer to HEAD, which has no body; `keeps` for one that is looked at.
     #[must_use]
-    pub fn new(is_head: bool) -> Self {
+    pub fn new(is_head: bool, keeps: bool) -> Self {
         Self {
+            kept: keeps.then(Kept::default),
             state: State::Head,
             pending: Vec::new(),
             status: 0,
@@ -90,6 +128,12 @@ impl Parser {
     #[must_use]
     pub fn body_bytes(&self) -> u64 {
         self.body
+    }
+
+    /// What was kept.
+    #[must_use]
+    pub fn take_kept(&mut self) -> Option<Kept> {
+        self.kept.take()
     }
 
     /// Whether anything has come.
@@ -111,6 +155,9 @@ impl Parser {
                 }
                 State::UntilClose => {
                     self.body += bytes.len() as u64;
+                    if let Some(kept) = &mut self.kept {
+                        kept.put(bytes);
+                    }
                     bytes = &[];
                 }
                 State::ChunkData(left) => {
@@ -154,6 +201,9 @@ impl Parser {
     ) -> &'a [u8] {
         let length = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
         self.body += length as u64;
+        if let Some(kept) = &mut self.kept {
+            kept.put(bytes.get(..length).unwrap_or_default());
+        }
         self.state = match left - length as u64 {
             0 => after,
             left => within(left),
@@ -198,6 +248,9 @@ impl Parser {
         // 100 and 103 announce the answer itself.
         if (100..200).contains(&status) {
             return Ok(Some(length));
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.head = bytes.get(..length).unwrap_or_default().to_vec();
         }
         self.status = status;
         self.keep_alive = head.version == Some(1);
@@ -298,7 +351,7 @@ mod tests {
     };
 
     fn whole(text: &[u8]) -> Result<Progress, ResponseError> {
-        Parser::new(false).feed(text)
+        Parser::new(false, false).feed(text)
     }
 
     #[test]
@@ -316,14 +369,27 @@ mod tests {
     fn a_chunked_answer_ends_after_its_trailer() {
         let text = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\n12345\r\n0\r\nX: y\r\n\r\n";
         assert_eq!(whole(text), Ok(DONE));
-        let mut parser = Parser::new(false);
+        let mut parser = Parser::new(false, false);
         assert_eq!(parser.feed(text), Ok(DONE));
         assert_eq!(parser.body_bytes(), 5);
     }
 
     #[test]
+    fn an_answer_that_is_looked_at_is_kept_without_its_framing() {
+        let text = b"HTTP/1.1 201 Created\r\nLocation: /orders/7\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        let mut parser = Parser::new(false, true);
+        for byte in text {
+            parser.feed(&[*byte]).unwrap();
+        }
+        let kept = parser.take_kept().unwrap();
+        assert_eq!(kept.body(), b"abcde");
+        assert_eq!(kept.header("location").as_deref(), Some("/orders/7"));
+        assert_eq!(kept.header("etag"), None);
+    }
+
+    #[test]
     fn an_answer_without_a_length_ends_with_its_connection() {
-        let mut parser = Parser::new(false);
+        let mut parser = Parser::new(false, false);
         let text = b"HTTP/1.1 200 OK\r\n\r\nsome";
         assert_eq!(parser.feed(text), Ok(Progress::More));
         assert_eq!(
@@ -334,7 +400,7 @@ mod tests {
             }
         );
         // One that has a length is cut off by it.
-        let mut parser = Parser::new(false);
+        let mut parser = Parser::new(false, false);
         let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome";
         assert_eq!(parser.feed(cut), Ok(Progress::More));
         assert_eq!(parser.closed(), Progress::More);
@@ -373,7 +439,7 @@ mod tests {
             );
         }
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n";
-        assert_eq!(Parser::new(true).feed(head), Ok(DONE));
+        assert_eq!(Parser::new(true, false).feed(head), Ok(DONE));
     }
 
     #[test]
@@ -413,7 +479,7 @@ mod tests {
             } else {
                 b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\nabc0123456789abcdef"
             };
-            let mut parser = Parser::new(false);
+            let mut parser = Parser::new(false, false);
             let (mut rest, mut progress) = (text, Ok(Progress::More));
             for cut in cuts.into_iter().cycle() {
                 let (piece, left) = rest.split_at(cut.min(rest.len()));
@@ -430,14 +496,14 @@ mod tests {
 
         #[test]
         fn whatever_comes_ends_in_progress_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0_usize..300) {
-            let mut parser = Parser::new(false);
+            let mut parser = Parser::new(false, false);
             let mut text = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
             text.extend_from_slice(&bytes);
             let cut = cut.min(text.len());
             if parser.feed(&text[..cut]).is_ok() {
                 let _ = parser.feed(&text[cut..]);
             }
-            let _ = Parser::new(false).feed(&bytes);
+            let _ = Parser::new(false, false).feed(&bytes);
         }
     }
 }

@@ -84,15 +84,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::stats::Stats;
+    use crate::{report::tests::report, stats::Stats};
 
     #[test]
     fn changes_are_shares_of_what_was_before() {
         let run = |ms, answers| {
             let mut stats = Stats::default();
-            stats.response.record(Duration::from_millis(ms));
-            stats.statuses.insert(200, answers);
-            Report::new("http://t/", Duration::from_secs(1), &stats, Vec::new())
+            let time = Duration::from_millis(ms);
+            (0..answers).for_each(|_| stats.answer(0, 200, time, time));
+            report(&stats, Vec::new())
         };
         let text = diff(&run(10, 100), &run(15, 100));
         assert!(text.contains("answers/s") && text.contains('='), "{text}");

@@ -1,18 +1,26 @@
 //! What a run came to, as JSON for programs and text for people.
 
+mod csv;
 mod diff;
+mod html;
+mod series;
 mod text;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use csv::csv;
 pub use diff::diff;
-pub use text::{line, text};
+pub use html::html;
+pub use series::{Moment, Series};
+pub use text::{Progress, line, text};
 
 use crate::{
-    stats::{Stats, Times},
+    stats::{ErrorKind, Stats, Times},
     threshold::Verdict,
+    workload::Workload,
 };
 
 /// The form of the JSON; it grows when something is taken away or means something else.
@@ -24,12 +32,16 @@ const LATE: Duration = Duration::from_millis(5);
 const DROPPED: f64 = 0.001;
 
 /// A run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
+    /// The shape's name.
+    pub name: Option<String>,
     /// Where the requests went.
     pub target: String,
+    /// Where chance decided: the same seed sends the same requests at the same planned times.
+    pub seed: u64,
     /// How long it took, last answers included.
     pub elapsed_s: f64,
     /// Requests that were due.
@@ -58,14 +70,82 @@ pub struct Report {
     pub connections: u64,
     /// Bytes of bodies that came.
     pub body_bytes: u64,
+    /// Requests that were sent because one before had failed.
+    pub retries: u64,
+    /// Requests whose client went away before the answer, on purpose.
+    pub abandoned: u64,
+    /// By journey.
+    pub journeys: Vec<JourneyReport>,
+    /// By step of a journey.
+    pub endpoints: Vec<EndpointReport>,
+    /// The slowest of the requests that the target was told to trace.
+    pub slowest: Vec<SlowTraceReport>,
+    /// How it went over time.
+    pub series: Vec<Moment>,
     /// Why the figures are not the target's; empty where they are.
     pub invalid: Vec<String>,
     /// How the conditions came out.
     pub thresholds: Vec<Verdict>,
 }
 
+/// What became of journeys of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JourneyReport {
+    /// Its name.
+    pub name: String,
+    /// Those that have begun.
+    pub begun: u64,
+    /// Those that came to their end as they should.
+    pub completed: u64,
+    /// Those that ended with an error, whatever was tried again.
+    pub failed: u64,
+    /// From when the first request was due to the end, pauses and repetitions included; of those that were completed.
+    pub times: Distribution,
+}
+
+/// What became of the requests of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EndpointReport {
+    /// The journey's name.
+    pub journey: String,
+    /// The step's.
+    pub name: String,
+    /// Requests that were due.
+    pub due: u64,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Errors by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// From when a request was due to the end of its answer.
+    pub response: Distribution,
+    /// From when it was sent.
+    pub service: Distribution,
+}
+
+/// A slow request, and the trace to look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SlowTraceReport {
+    /// The trace's id, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// The step's name.
+    pub name: String,
+    /// From when it was due to the end of its answer.
+    pub response_ns: u64,
+}
+
+/// What a run was, apart from what came of it.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The shape's name.
+    pub name: Option<&'a str>,
+    /// Where the requests went.
+    pub target: &'a str,
+    /// What clients did.
+    pub workload: &'a Workload,
+}
+
 /// Times of one kind, in nanoseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Distribution {
     /// How many.
     pub count: u64,
@@ -91,7 +171,6 @@ pub struct Distribution {
 
 impl From<&Times> for Distribution {
     fn from(times: &Times) -> Self {
-        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let at = |share| ns(times.quantile(share));
         Self {
             count: times.count(),
@@ -114,21 +193,32 @@ impl From<&Times> for Distribution {
 impl Report {
     /// Of a run.
     #[must_use]
-    pub fn new(target: &str, elapsed: Duration, stats: &Stats, thresholds: Vec<Verdict>) -> Self {
+    pub fn new(
+        about: &About<'_>,
+        elapsed: Duration,
+        stats: &Stats,
+        series: Vec<Moment>,
+        thresholds: Vec<Verdict>,
+    ) -> Self {
+        let workload = about.workload;
+        let journeys = workload.journeys.iter().zip(&stats.journeys);
+        let steps = workload.journeys.iter().flat_map(|journey| {
+            let steps = journey.steps.iter();
+            steps.map(|step| (journey.name.as_str(), step.name.as_str()))
+        });
+        let steps: Vec<_> = steps.collect();
         Self {
             version: VERSION,
-            target: target.to_owned(),
+            name: about.name.map(str::to_owned),
+            target: about.target.to_owned(),
+            seed: workload.seed,
             elapsed_s: elapsed.as_secs_f64(),
             due: stats.due,
             sent: stats.sent,
             answered: stats.answered(),
             asked_per_second: stats.due as f64 / elapsed.as_secs_f64().max(1e-9),
             answered_per_second: stats.answered_per_second(elapsed),
-            errors: stats
-                .errors
-                .iter()
-                .map(|(kind, count)| (kind.name().to_owned(), *count))
-                .collect(),
+            errors: named(&stats.errors),
             error_share: stats.error_share(),
             statuses: stats.statuses.clone(),
             response: (&stats.response).into(),
@@ -136,6 +226,42 @@ impl Report {
             schedule: (&stats.schedule).into(),
             connections: stats.connections,
             body_bytes: stats.body_bytes,
+            retries: stats.retries,
+            abandoned: stats.abandoned,
+            journeys: journeys
+                .map(|(journey, stats)| JourneyReport {
+                    name: journey.name.clone(),
+                    begun: stats.begun,
+                    completed: stats.completed,
+                    failed: stats.failed,
+                    times: (&stats.times).into(),
+                })
+                .collect(),
+            endpoints: steps
+                .iter()
+                .zip(&stats.endpoints)
+                .map(|((journey, name), stats)| EndpointReport {
+                    journey: (*journey).to_owned(),
+                    name: (*name).to_owned(),
+                    due: stats.due,
+                    statuses: stats.statuses.clone(),
+                    errors: named(&stats.errors),
+                    response: (&stats.response).into(),
+                    service: (&stats.service).into(),
+                })
+                .collect(),
+            slowest: stats
+                .slowest
+                .iter()
+                .map(|trace| SlowTraceReport {
+                    trace_id: format!("{:032x}", trace.trace_id),
+                    name: steps
+                        .get(trace.endpoint)
+                        .map_or_else(String::new, |(_, name)| (*name).to_owned()),
+                    response_ns: ns(trace.response),
+                })
+                .collect(),
+            series,
             invalid: invalid(stats),
             thresholds,
         }
@@ -148,19 +274,40 @@ impl Report {
     }
 }
 
+/// The JSON Schema of a report (draft 2020-12).
+#[must_use]
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Report);
+    // A schema is JSON already.
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn named(errors: &BTreeMap<ErrorKind, u64>) -> BTreeMap<String, u64> {
+    errors
+        .iter()
+        .map(|(kind, count)| (kind.name().to_owned(), *count))
+        .collect()
+}
+
 /// Why the generator, and not the target, may be what was measured.
 fn invalid(stats: &Stats) -> Vec<String> {
-    use crate::stats::ErrorKind::Dropped;
-
     let mut why = Vec::new();
     let late = stats.schedule.quantile(0.99);
     if late > LATE {
         why.push(format!(
             "1 % of the requests were more than {} late by the generator's own fault: it needs more CPU, or a lower rate",
-            text::time(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX))
+            text::time(ns(late))
         ));
     }
-    let dropped = stats.errors.get(&Dropped).copied().unwrap_or_default();
+    let dropped = stats
+        .errors
+        .get(&ErrorKind::Dropped)
+        .copied()
+        .unwrap_or_default();
     if dropped as f64 > stats.due as f64 * DROPPED {
         why.push(format!(
             "{dropped} requests were not sent for want of a connection: allow more with --connections"
@@ -170,9 +317,26 @@ fn invalid(stats: &Stats) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::stats::ErrorKind;
+    use crate::{http::Template, workload::Step};
+
+    /// A report of what was measured, of one request over and over.
+    pub(crate) fn report(stats: &Stats, thresholds: Vec<Verdict>) -> Report {
+        let workload = Workload::of(Step::new("GET /", Template::raw(b"")), 1);
+        let about = About {
+            name: None,
+            target: "http://t/",
+            workload: &workload,
+        };
+        Report::new(
+            &about,
+            Duration::from_secs(1),
+            stats,
+            Vec::new(),
+            thresholds,
+        )
+    }
 
     #[test]
     fn a_generator_that_is_late_or_drops_says_so() {
@@ -182,7 +346,7 @@ mod tests {
             stats.schedule.record(Duration::from_micros(50));
         }
         assert!(invalid(&stats).is_empty());
-        (0..2).for_each(|_| stats.error(ErrorKind::Dropped));
+        (0..2).for_each(|_| stats.error(0, ErrorKind::Dropped));
         assert_eq!(invalid(&stats).len(), 1);
         (0..20).for_each(|_| stats.schedule.record(Duration::from_millis(7)));
         assert_eq!(invalid(&stats).len(), 2);
@@ -190,12 +354,24 @@ mod tests {
 
     #[test]
     fn json_is_read_as_it_was_written() {
-        let mut stats = Stats::default();
-        stats.response.record(Duration::from_millis(3));
-        stats.statuses.insert(200, 1);
-        let report = Report::new("http://t/", Duration::from_secs(1), &stats, Vec::new());
+        let mut stats = Stats::new(1, 1);
+        let ms = Duration::from_millis(3);
+        stats.answer(0, 200, ms, ms);
+        let report = report(&stats, Vec::new());
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
         assert!(!report.response.points.is_empty());
+        assert_eq!(report.endpoints[0].response.count, 1);
+    }
+
+    /// `observastack-loadgen schema > docs/loadgen-report.schema.json` brings it up to date.
+    #[test]
+    fn the_published_schema_is_the_one_of_these_types() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../docs/loadgen-report.schema.json"
+        );
+        let published = std::fs::read_to_string(file).unwrap();
+        assert_eq!(published, schema());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::profile::{Cursor, Profile};
+use crate::workload::Chance;
 
 /// How arrivals are spaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Spacing {
 pub struct Arrivals {
     cursor: Cursor,
     spacing: Spacing,
-    random: SplitMix,
+    random: Chance,
     /// Arrivals of a process with the rate 1 so far.
     count: f64,
     is_first: bool,
@@ -32,7 +33,7 @@ impl Arrivals {
         Self {
             cursor: profile.cursor(),
             spacing,
-            random: SplitMix(seed),
+            random: Chance::new(seed),
             count: 0.0,
             is_first: true,
         }
@@ -50,27 +51,6 @@ impl Iterator for Arrivals {
             Spacing::Poisson => self.count += self.random.exponential(),
         }
         self.cursor.time_of(self.count)
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): a few instructions, the same everywhere.
-#[derive(Clone, Debug)]
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// With the mean 1.
-    fn exponential(&mut self) -> f64 {
-        // 53 bits, and never 0: its logarithm is taken.
-        let share = ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-        -share.ln()
     }
 }
 

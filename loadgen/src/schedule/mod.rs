@@ -2,8 +2,10 @@
 
 mod arrivals;
 mod profile;
+mod replay;
 mod stage;
 
 pub use arrivals::{Arrivals, Spacing};
 pub use profile::{Profile, Segment};
+pub use replay::{ReplayError, replay};
 pub use stage::{StageError, parse};

@@ -14,7 +14,8 @@ pub struct StageError {
     pub reason: String,
 }
 
-const EXPECTED: &str = "`RATE for TIME`, `RATE..RATE for TIME` (a ramp), `sine RATE..RATE every TIME for TIME`, or `pause for TIME`, \
+const EXPECTED: &str = "`RATE for TIME`, `RATE..RATE for TIME` (a ramp), `steps RATE..RATE by RATE for TIME`, \
+    `spike RATE..RATE for TIME` (the middle fifth), `sine RATE..RATE every TIME for TIME`, or `pause for TIME`, \
     such as `200 for 1m` or `50..500 for 30s`";
 
 /// The highest rate, in arrivals a second: beyond it only a mistake is meant.
@@ -49,6 +50,23 @@ pub fn parse(text: &str) -> Result<Vec<Segment>, StageError> {
         let (low, high) = range(rates).map_err(refused)?;
         return Ok(sine(low, high, period, length));
     }
+    if let Some(steps) = what.strip_prefix("steps ") {
+        let (rates, by) = steps
+            .split_once(" by ")
+            .ok_or_else(|| refused("steps need their height: `by RATE`".to_owned()))?;
+        let (from, to) = range(rates).map_err(refused)?;
+        let by = rate(by).map_err(refused)?;
+        return staircase(from, to, by, length).map_err(refused);
+    }
+    if let Some(rates) = what.strip_prefix("spike ") {
+        let (usual, highest) = range(rates).map_err(refused)?;
+        let (around, spike) = (length * 2 / 5, length / 5);
+        return Ok(vec![
+            line(around, usual, usual),
+            line(spike, highest, highest),
+            line(length - around - spike, usual, usual),
+        ]);
+    }
     if what.contains("..") {
         let (from, to) = range(what).map_err(refused)?;
         return Ok(vec![line(length, from, to)]);
@@ -59,6 +77,26 @@ pub fn parse(text: &str) -> Result<Vec<Segment>, StageError> {
 
 fn line(length: Duration, from: f64, to: f64) -> Segment {
     Segment { length, from, to }
+}
+
+/// Equally long steps, the last at `to`.
+fn staircase(from: f64, to: f64, by: f64, length: Duration) -> Result<Vec<Segment>, String> {
+    const MOST: f64 = 10_000.0;
+    let height = (to - from).abs();
+    if by <= 0.0 || height / by > MOST {
+        return Err(format!(
+            "from {from} to {to} by {by} are not 1 to {MOST} steps"
+        ));
+    }
+    let steps = (height / by).ceil() as u32 + 1;
+    let rate = |step: u32| {
+        let rise = (f64::from(step) * by).min(height);
+        from + rise.copysign(to - from)
+    };
+    let end = |step: u32| length.mul_f64(f64::from(step) / f64::from(steps));
+    Ok((0..steps)
+        .map(|step| line(end(step + 1) - end(step), rate(step), rate(step)))
+        .collect())
 }
 
 /// From the middle upwards.
@@ -95,7 +133,7 @@ fn range(text: &str) -> Result<(f64, f64), String> {
 }
 
 /// A rate in arrivals a second; `/s` may be there.
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let text = text.trim();
     let number = text.strip_suffix("/s").unwrap_or(text);
     match number.trim().parse::<f64>() {
@@ -132,6 +170,21 @@ mod tests {
     }
 
     #[test]
+    fn steps_and_spikes_are_where_they_are_said_to_be() {
+        let profile = |text| Profile::new(parse(text).unwrap());
+        let at = |profile: &Profile, seconds| profile.rate_at(Duration::from_secs(seconds));
+        let steps = profile("steps 100..250 by 50 for 40s");
+        let rates = [5, 15, 25, 35].map(|seconds| at(&steps, seconds));
+        assert_eq!(rates, [100.0, 150.0, 200.0, 250.0]);
+        let down = profile("steps 250..90 by 100 for 30s");
+        let rates = [5, 15, 25].map(|seconds| at(&down, seconds));
+        assert_eq!(rates, [250.0, 150.0, 90.0]);
+        let spike = profile("spike 10..500 for 50s");
+        let rates = [19, 21, 29, 31].map(|seconds| at(&spike, seconds));
+        assert_eq!(rates, [10.0, 500.0, 500.0, 10.0]);
+    }
+
+    #[test]
     fn what_is_not_says_why() {
         for (text, reason) in [
             ("200", "for how long"),
@@ -144,6 +197,9 @@ mod tests {
             ("sine 1..2 for 5s", "needs its period"),
             ("sine 5 every 1s for 5s", "is not RATE..RATE"),
             ("1.. for 5s", "`` is no rate"),
+            ("steps 1..5 for 5s", "need their height"),
+            ("steps 1..5 by 0 for 5s", "steps"),
+            ("spike 5 for 5s", "is not RATE..RATE"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(

@@ -5,11 +5,14 @@
 //!
 //! Off unless `PYROSCOPE_SERVER_ADDRESS` is set, as Pyroscope's own agents have it.
 
+use std::{io, thread};
+
 use pyroscope::{
     PyroscopeError,
     backend::{BackendConfig, PprofConfig, pprof_backend},
     pyroscope::{PyroscopeAgent, PyroscopeAgentBuilder, PyroscopeAgentRunning},
 };
+use rustix::process::setpriority_process;
 
 use crate::otlp::{self, Identity};
 
@@ -17,6 +20,9 @@ const ADDRESS: &str = "PYROSCOPE_SERVER_ADDRESS";
 
 /// Samples in a second of CPU time.
 const RATE_HZ: u32 = 100;
+
+/// The nice value that gives way to everybody.
+const LOWEST_PRIORITY: i32 = 19;
 
 /// Why no profiles are made.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,12 @@ pub enum ProfilesError {
     /// The profiler cannot be started.
     #[error("the profiler cannot be started: {0}")]
     Start(#[from] PyroscopeError),
+    /// There is no thread to be had.
+    #[error("the profiler cannot be started: no thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The profiler's library has panicked.
+    #[error("the profiler cannot be started: it panicked")]
+    Panicked,
 }
 
 /// The profiler, while it is kept.
@@ -67,7 +79,7 @@ pub fn start(identity: &Identity) -> Result<Profiler, ProfilesError> {
         },
         BackendConfig::default(),
     );
-    let agent = PyroscopeAgentBuilder::new(
+    let builder = PyroscopeAgentBuilder::new(
         address,
         &identity.instance,
         RATE_HZ,
@@ -78,10 +90,27 @@ pub fn start(identity: &Identity) -> Result<Profiler, ProfilesError> {
     .tags(vec![
         ("service", identity.service),
         ("version", identity.version),
-    ])
-    .build()?
-    .start()?;
+    ]);
+    let agent = in_the_background(move || builder.build()?.start())??;
     Ok(Profiler { agent: Some(agent) })
+}
+
+/// Runs something on a thread of the lowest priority, which the threads that it starts inherit: all services of a lab name their functions
+/// at the same time, every 10 seconds, and no request should wait for that.
+fn in_the_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ProfilesError> {
+    let thread = thread::Builder::new()
+        .name("profiler-start".to_owned())
+        .spawn(move || {
+            // On Linux that is the thread's, not the process's. Refused (a stricter unit): as fast as everybody.
+            if let Err(error) = setpriority_process(None, LOWEST_PRIORITY) {
+                tracing::warn!(%error, "the profiler keeps the process's priority");
+            }
+            work()
+        })
+        .map_err(ProfilesError::Thread)?;
+    thread.join().map_err(|_| ProfilesError::Panicked)
 }
 
 /// The server's address; `None` where none is given.

@@ -21,6 +21,9 @@ pub(crate) struct Otlp {
     seconds: u64,
 }
 
+const SHOP: [&str; 5] = ["gateway", "api@1", "api@2", "inventory", "postgresql"];
+const COLLECTOR: [&str; 1] = ["collector"];
+
 /// Who is told, each with those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
@@ -50,6 +53,9 @@ const VARIANTS: [(Variant, &str); 5] = [
 #[derive(Debug, Default)]
 struct Figures {
     per_second: Vec<f64>,
+    /// CPU time of the services and their database for an answer, and of the collector's, at half load.
+    shop_us: Vec<f64>,
+    collector_us: Vec<f64>,
     full_p99_ms: Vec<f64>,
     half_p50_ms: Vec<f64>,
     half_p99_ms: Vec<f64>,
@@ -64,17 +70,19 @@ impl Otlp {
         restored?;
         let reference = median(&figures[0].per_second);
         println!(
-            "| {} turns of {} s each | answers/s at saturation | of the reference | p99 ms at saturation | p50 ms at half of it | p99 ms at half of it |\n|---|---|---|---|---|---|",
+            "| {} turns of {} s each | answers/s at saturation | of the reference | p99 ms at saturation | p50 ms at half of it | p99 ms at half of it | the shop's CPU µs an answer | the collector's |\n|---|---|---|---|---|---|---|---|",
             self.turns, self.seconds
         );
         for ((_, name), figures) in VARIANTS.iter().zip(&figures) {
             println!(
-                "| {name} | {:.0} | {:+.1} % | {:.2} | {:.2} | {:.2} |",
+                "| {name} | {:.0} | {:+.1} % | {:.2} | {:.2} | {:.2} | {:.0} | {:.1} |",
                 median(&figures.per_second),
                 (median(&figures.per_second) / reference - 1.0) * 100.0,
                 median(&figures.full_p99_ms),
                 median(&figures.half_p50_ms),
-                median(&figures.half_p99_ms)
+                median(&figures.half_p99_ms),
+                median(&figures.shop_us),
+                median(&figures.collector_us)
             );
         }
         println!();
@@ -92,7 +100,13 @@ impl Otlp {
                 let full = load::saturate(length)?;
                 // The same for all of them: half of what the first run of the reference took.
                 let rate = *half.get_or_insert(full.per_second / 2.0);
+                let (shop, collector) = (cpu_us(&SHOP)?, cpu_us(&COLLECTOR)?);
                 let paced = load::at_rate(rate, length)?;
+                let answers = paced.per_second * length.as_secs_f64();
+                figures.shop_us.push((cpu_us(&SHOP)? - shop) / answers);
+                figures
+                    .collector_us
+                    .push((cpu_us(&COLLECTOR)? - collector) / answers);
                 let ms = |ns: u64| ns as f64 / 1e6;
                 figures.per_second.push(full.per_second);
                 figures.full_p99_ms.push(ms(full.took.quantile_ns(0.99)));
@@ -155,6 +169,22 @@ fn set(variant: Option<Variant>) -> Result<()> {
         thread::sleep(Duration::from_millis(200));
     }
     load::saturate(Duration::from_millis(20)).map(drop)
+}
+
+/// CPU time of units so far, as systemd accounts for it.
+fn cpu_us(units: &[&str]) -> Result<f64> {
+    let mut sum_ns = 0.0;
+    for unit in units {
+        let unit = format!("observastack-{unit}.service");
+        let output = Command::new("systemctl")
+            .args(["show", "--value", "--property", "CPUUsageNSec", &unit])
+            .output()
+            .context("cannot run systemctl")?;
+        let value = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        // One that is stopped has none.
+        sum_ns += value.parse::<f64>().unwrap_or_default();
+    }
+    Ok(sum_ns / 1e3)
 }
 
 fn systemctl(words: &[&str]) -> Result<()> {

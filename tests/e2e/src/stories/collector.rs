@@ -116,7 +116,8 @@ fn away() -> Result<()> {
 
 fn follows() -> Result<()> {
     let mut child = Command::new("timeout")
-        .args(["60", CTL, "logs", "--follow", "--limit", "0", "order"])
+        // The access log has lines with `/orders` too, of the recorded ones.
+        .args(["60", CTL, "logs", "-f", "--limit", "0", "order placed"])
         .stdout(Stdio::piped())
         .spawn()?;
     let output = child.stdout.take().context("no output")?;
