@@ -13,7 +13,8 @@
 //! - [`schedule`]: when journeys begin; [`workload`]: what they do; [`http`]: what is sent, and answers as they arrive;
 //! - [`shape`]: all of that from a file; [`target`]: where to;
 //! - [`engine`]: workers and their connections; [`stats`]: histograms and counters;
-//! - [`threshold`]: what decides the exit code; [`report`]: as text, JSON, CSV and HTML, and two of them compared; [`metrics`]: for Prometheus.
+//! - [`threshold`]: what decides the exit code; [`report`]: as text, JSON, CSV and HTML, and two of them compared; [`metrics`]: for Prometheus;
+//! - [`service`]: load on demand, over a Unix socket.
 #![forbid(unsafe_code)]
 
 pub mod engine;
@@ -21,6 +22,7 @@ pub mod http;
 pub mod metrics;
 pub mod report;
 pub mod schedule;
+pub mod service;
 pub mod shape;
 pub mod stats;
 pub mod target;

@@ -15,5 +15,6 @@ fn main() -> ExitCode {
         cli::Verb::Diff(diff) => cli::diff::main(&diff),
         cli::Verb::Shapes(shapes) => cli::shapes::main(&shapes),
         cli::Verb::Schema(schema) => cli::schema::main(&schema),
+        cli::Verb::Serve(serve) => cli::serve::main(&serve),
     }
 }

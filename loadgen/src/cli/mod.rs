@@ -5,6 +5,7 @@ mod outputs;
 mod plan;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod shapes;
 mod watch;
 
@@ -32,6 +33,7 @@ pub(crate) enum Verb {
     Diff(diff::Diff),
     Shapes(shapes::Shapes),
     Schema(schema::Schema),
+    Serve(serve::Serve),
 }
 
 /// The request was wrong.

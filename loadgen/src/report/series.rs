@@ -54,8 +54,14 @@ impl Series {
     #[must_use]
     pub fn new(length: Duration) -> Self {
         let seconds = (length.as_secs_f64() / f64::from(POINTS)).ceil().max(1.0);
+        Self::with_interval(Duration::from_secs_f64(seconds))
+    }
+
+    /// Of intervals that are so long.
+    #[must_use]
+    pub fn with_interval(interval: Duration) -> Self {
         Self {
-            interval: Duration::from_secs_f64(seconds),
+            interval,
             begun: Duration::ZERO,
             current: Stats::default(),
             moments: Vec::new(),
@@ -79,10 +85,11 @@ impl Series {
         self.moments
     }
 
-    /// The last whole interval, and what was measured in it.
-    #[must_use]
-    pub fn last(&self) -> Option<&Moment> {
-        self.moments.last()
+    /// Takes the last whole interval away, and forgets those before it.
+    pub fn take(&mut self) -> Option<Moment> {
+        let last = self.moments.pop();
+        self.moments.clear();
+        last
     }
 
     fn close(&mut self, now: Duration, rate: impl Fn(Duration) -> Option<f64>) {

@@ -1,4 +1,5 @@
 //! A server whose behaviour a test knows.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -26,7 +27,6 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    #[allow(dead_code, reason = "not every test looks at headers")]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|line| {
             let (given, value) = line.split_once(':')?;
@@ -42,7 +42,6 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    #[allow(dead_code, reason = "not every test has a server that does not look")]
     pub(crate) fn start(
         answer: impl Fn(&mut TcpStream, u64) -> std::io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -112,7 +111,6 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
 }
 
 /// Answers with a status and a body.
-#[allow(dead_code, reason = "not every test answers with more than `ok`")]
 pub(crate) fn answer(stream: &mut TcpStream, status: u16, body: &str) -> std::io::Result<()> {
     let length = body.len();
     let text = format!(

@@ -1,0 +1,265 @@
+//! What can be asked for:
+//!
+//! - `GET /v1/shapes`: the library's shapes;
+//! - `PUT /v1/load?target=URL&seed=N`, with a shape as YAML or the name of one of the library: begins; 409 while there is a load;
+//! - `GET /v1/load`: how it stands ([`Status`]);
+//! - `PATCH /v1/load` with `{"rate": 120, "paused": false}`: both may be left out; `"rate": null` is the shape's rate again;
+//! - `DELETE /v1/load`: ends it; answered with the report, after the last answers;
+//! - `GET /v1/load/report`: the report of the last load;
+//! - `GET /v1/load/statistics`: a line of JSON (a [`Moment`]) every fifth of a second, until it is over.
+//!
+//! What is wrong is answered with `{"error": "..."}`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Query, State as Of},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Load, Service, Wish, driver};
+use crate::{
+    engine::{Arrival, Plan},
+    report::Moment,
+    shape::{self, SHAPES},
+    target,
+    workload::Workload,
+};
+
+/// The longest shape.
+const SHAPE: usize = 1 << 20;
+/// Connections of an open loop where nothing is said.
+const CONNECTIONS: usize = 256;
+/// Requests that may wait for a connection.
+const BACKLOG: usize = 100_000;
+/// The highest rate that can be set.
+const HIGHEST: f64 = 10_000_000.0;
+/// How long a caller waits for a load's last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
+
+/// The service's routes.
+pub fn router(service: Service) -> Router {
+    Router::new()
+        .route("/v1/shapes", get(shapes))
+        .route("/v1/load", get(status).put(begin).patch(change).delete(end))
+        .route("/v1/load/report", get(report))
+        .route("/v1/load/statistics", get(statistics))
+        .layer(axum::extract::DefaultBodyLimit::max(SHAPE))
+        .fallback(async || {
+            refused(
+                StatusCode::NOT_FOUND,
+                "no such path; see /v1/load, /v1/shapes",
+            )
+        })
+        .with_state(service)
+}
+
+fn refused(status: StatusCode, reason: impl std::fmt::Display) -> Response {
+    (status, Json(json!({"error": reason.to_string()}))).into_response()
+}
+
+async fn shapes() -> Response {
+    let shapes: Vec<_> = SHAPES
+        .iter()
+        .map(|named| {
+            let parsed = shape::parse(named.text).ok();
+            json!({
+                "name": named.name,
+                "description": parsed.as_ref().and_then(|shape| shape.description.clone()),
+                "length_s": parsed.map(|shape| shape.arrival.length().as_secs_f64()),
+            })
+        })
+        .collect();
+    Json(shapes).into_response()
+}
+
+async fn status(Of(service): Of<Service>) -> Response {
+    let status = service.lock().status.clone();
+    Json(status).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begin {
+    target: Option<String>,
+    seed: Option<u64>,
+}
+
+async fn begin(Of(service): Of<Service>, Query(asked): Query<Begin>, body: Bytes) -> Response {
+    let Ok(text) = std::str::from_utf8(&body) else {
+        return refused(StatusCode::BAD_REQUEST, "the shape is not UTF-8");
+    };
+    let text = shape::named(text.trim()).map_or(text, |named| named.text);
+    let mut shape = match shape::parse(text) {
+        Ok(shape) => shape,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, format!("shape: {error}")),
+    };
+    if let Some(target) = &asked.target {
+        shape.target = match target::parse(target) {
+            Ok(target) => target,
+            Err(error) => return refused(StatusCode::BAD_REQUEST, format!("target: {error}")),
+        };
+    }
+    if let Some(seed) = asked.seed {
+        let mut workload = Workload::clone(&shape.workload);
+        workload.seed = seed;
+        shape.workload = Arc::new(workload);
+        if let Arrival::Open { seed: of_times, .. } = &mut shape.arrival {
+            *of_times = seed;
+        }
+    }
+    let uri = shape.target.clone();
+    let reached = tokio::task::spawn_blocking(move || target::reach(&uri)).await;
+    let address = match reached {
+        Ok(Ok(address)) => address,
+        Ok(Err(error)) => return refused(StatusCode::BAD_GATEWAY, error),
+        Err(error) => return refused(StatusCode::INTERNAL_SERVER_ERROR, error),
+    };
+    let connections = match (&shape.arrival, shape.connections) {
+        (_, Some(most)) => most as usize,
+        (Arrival::Closed { users, .. }, None) => *users,
+        (Arrival::Open { .. }, None) => CONNECTIONS,
+    };
+    let plan = Plan {
+        address,
+        workload: Arc::clone(&shape.workload),
+        arrival: shape.arrival.clone(),
+        connections,
+        backlog: BACKLOG,
+        workers: service.workers.min(connections),
+    };
+    let mut state = service.lock();
+    if state
+        .driver
+        .as_ref()
+        .is_some_and(|driver| !driver.is_closed())
+    {
+        return refused(
+            StatusCode::CONFLICT,
+            "there is a load already; DELETE /v1/load ends it",
+        );
+    }
+    if let Err(error) = driver::begin(&service, &mut state, Load { shape, plan }) {
+        return refused(StatusCode::INTERNAL_SERVER_ERROR, error);
+    }
+    (StatusCode::CREATED, Json(state.status.clone())).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// Not there: as it is. `null`: the shape's.
+    #[serde(default, deserialize_with = "given")]
+    rate: Option<Option<f64>>,
+    paused: Option<bool>,
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+async fn change(Of(service): Of<Service>, body: Bytes) -> Response {
+    let change: Change = match serde_json::from_slice(&body) {
+        Ok(change) => change,
+        Err(error) => {
+            let reason = format!("{error}; expected: {{\"rate\": 120, \"paused\": false}}");
+            return refused(StatusCode::BAD_REQUEST, reason);
+        }
+    };
+    if let Some(Some(rate)) = change.rate
+        && !(0.0..=HIGHEST).contains(&rate)
+    {
+        let reason = format!("rate: {rate} is not between 0 and {HIGHEST}");
+        return refused(StatusCode::BAD_REQUEST, reason);
+    }
+    let (driver, mut command, has_rate) = {
+        let state = service.lock();
+        let has_rate = state.status.rate.is_some() || state.status.elapsed_s == 0.0;
+        (state.driver.clone(), state.command, has_rate)
+    };
+    let Some(driver) = driver else {
+        return refused(
+            StatusCode::CONFLICT,
+            "there is no load; PUT /v1/load begins one",
+        );
+    };
+    if change.rate.is_some() && !has_rate {
+        return refused(
+            StatusCode::CONFLICT,
+            "a closed loop has users and no rate; `paused` can be changed",
+        );
+    }
+    if let Some(rate) = change.rate {
+        command.per_second = rate;
+    }
+    command.is_paused = change.paused.unwrap_or(command.is_paused);
+    if driver.send(Wish::Change(command)).await.is_err() {
+        return refused(StatusCode::CONFLICT, "the load has just ended");
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn end(Of(service): Of<Service>) -> Response {
+    let Some(driver) = service.driver() else {
+        return refused(StatusCode::CONFLICT, "there is no load");
+    };
+    // An error means that it has just ended.
+    let _ = driver.send(Wish::Stop).await;
+    if tokio::time::timeout(LAST_ANSWERS, driver.closed())
+        .await
+        .is_err()
+    {
+        return refused(
+            StatusCode::GATEWAY_TIMEOUT,
+            "its last answers take long; it ends by itself",
+        );
+    }
+    report(Of(service)).await
+}
+
+async fn report(Of(service): Of<Service>) -> Response {
+    let report = service.lock().report.clone();
+    match report {
+        Some(report) => Json(&*report).into_response(),
+        None => refused(StatusCode::NOT_FOUND, "no load has ended yet"),
+    }
+}
+
+async fn statistics(Of(service): Of<Service>) -> Response {
+    let Some(driver) = service.driver() else {
+        return refused(StatusCode::CONFLICT, "there is no load");
+    };
+    let mut moments = service.statistics.subscribe();
+    let (lines, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(8);
+    tokio::spawn(async move {
+        loop {
+            let moment: Arc<Moment> = tokio::select! {
+                moment = moments.recv() => match moment {
+                    Ok(moment) => moment,
+                    // What a slow listener has missed is gone; the next is as good.
+                    Err(RecvError::Lagged(_)) => continue,
+                    Err(RecvError::Closed) => return,
+                },
+                () = driver.closed() => return,
+                () = lines.closed() => return,
+            };
+            let Ok(mut line) = serde_json::to_vec(&*moment) else {
+                return;
+            };
+            line.push(b'\n');
+            if lines.send(Ok(line.into())).await.is_err() {
+                return;
+            }
+        }
+    });
+    let body = Body::from_stream(ReceiverStream::new(receiver));
+    ([(CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
