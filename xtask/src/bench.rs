@@ -7,21 +7,23 @@ use anyhow::{Context, Result, bail};
 
 use crate::machine::{Name, State};
 use crate::run::Run;
-use crate::{build_ebpf, package, paths, vm};
+use crate::{apt, build_ebpf, package, paths, python, vm};
 
 const PROGRAM: &str = "observastack-bench";
 const REMOTE: &str = "/root/benchmarks";
 const FAULTS: &str = "faults";
 const OTLP: &str = "otlp";
+const LOADGEN: &str = "loadgen";
 const LATENCY: &str = "latency";
 
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How soon faults act and end, what they cost per packet, what the lab holds in memory, or all of these; `otlp`: what telemetry
-    /// costs the shop, and what the collector takes and answers, the latter without a lab; or `faults`: what the fault engine costs and
+    /// costs the shop, and what the collector takes and answers, the latter without a lab; `loadgen`: how much load a core makes, beside
+    /// wrk, oha, hey and Locust, at a minimal server, and at the lab's shop where there is a lab; or `faults`: what the fault engine costs and
     /// how exact it is, on this kernel, without a lab; its latency in a guest, beside netem
-    #[arg(default_value = "all", value_parser = ["effect", "overhead", "footprint", "all", OTLP, FAULTS])]
+    #[arg(default_value = "all", value_parser = ["effect", "overhead", "footprint", "all", OTLP, LOADGEN, FAULTS])]
     what: String,
     /// Of `faults`, these parts only
     #[arg(value_parser = ["hooks", "loss", "effect", "cost", LATENCY])]
@@ -35,6 +37,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if !args.parts.is_empty() {
         bail!("`{}` has no parts: only `{FAULTS}` has", args.what);
+    }
+    if args.what == LOADGEN {
+        return loadgen();
     }
     if args.what == OTLP {
         // First the lab: the collector's own measurement needs both CPUs for a minute.
@@ -53,6 +58,40 @@ fn collector() -> Result<()> {
         .stream(|line| println!("{line}"))?;
     if !ended.status.success() {
         bail!("the measurement failed: see above");
+    }
+    Ok(())
+}
+
+/// Our generator beside others, here.
+fn loadgen() -> Result<()> {
+    const OURS: &str = "observastack-loadgen";
+    const OHA: &str = "1.16.0";
+    apt::ensure("the other load generators", &["wrk", "hey"])?;
+    let locust = python::environment("venv-locust", "tests/bench/requirements.txt", "Locust")?;
+    let oha = paths::cache()?.join(format!("oha-{OHA}"));
+    if !oha.join("bin/oha").exists() {
+        Run::new("cargo")
+            .args(["install", "oha", "--locked", "--version", OHA, "--root"])
+            .arg(&oha)
+            .limit_s(1200)
+            .step("build oha")?;
+    }
+    package::build_programs([PROGRAM, OURS], "build the benchmarks and the generator")?;
+    let mut run = Run::new(paths::release_dir().join(PROGRAM))
+        .arg(LOADGEN)
+        .arg("--loadgen")
+        .arg(paths::release_dir().join(OURS))
+        .arg("--oha")
+        .arg(oha.join("bin"))
+        .arg("--locust")
+        .arg(locust)
+        .limit_s(900);
+    if let Ok(state) = State::need(Name::Lab) {
+        run = run.args(["--shop", &state.shop]);
+    }
+    let ended = run.stream(|line| println!("{line}"))?;
+    if !ended.status.success() {
+        bail!("the benchmark failed: see above");
     }
     Ok(())
 }

@@ -33,6 +33,8 @@ const EVENTS: usize = 256;
 const BUFFER: usize = 64 << 10;
 /// A wait without anything to wait for: others may want something else.
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
+/// What is due sooner than this is not slept for: to be woken takes as long, more so where a hypervisor has to do it.
+const NO_SLEEP: Duration = Duration::from_micros(50);
 /// After a connection that could not even be begun, there is a pause: it would fail again at once.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -531,6 +533,11 @@ impl Worker {
         let wait = next
             .map_or(LONGEST_WAIT, |next| next.saturating_sub(now))
             .min(LONGEST_WAIT);
+        let wait = if wait < NO_SLEEP {
+            Duration::ZERO
+        } else {
+            wait
+        };
         // With nanoseconds (epoll_pwait2, Linux 5.11): a millisecond would be late.
         let timeout = Timespec {
             tv_sec: 0,

@@ -8,6 +8,7 @@ mod faults;
 mod footprint;
 mod injector;
 mod load;
+mod loadgen;
 mod otlp;
 mod overhead;
 mod probe;
@@ -36,6 +37,8 @@ enum What {
     Footprint,
     /// What telemetry costs the shop.
     Otlp(otlp::Otlp),
+    /// How much load a core makes, and how punctually, beside other generators; needs no lab.
+    Loadgen(loadgen::Loadgen),
     /// Everything of an installed lab, one after the other.
     All,
     /// What the fault engine costs and how exact it is, on this kernel; needs no lab.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
             .and_then(|()| effect::Effect::default().run())
             .and_then(|()| overhead::Overhead::default().run()),
         What::Otlp(otlp) => otlp.run(),
+        What::Loadgen(loadgen) => loadgen.run(),
         What::Probe(probe) => probe.run(),
         What::Faults(faults) => faults.run(),
         What::Exchange(exchange) => exchange.run(),

@@ -39,7 +39,10 @@ impl Chart {
     pub(super) fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let (mut low, mut high) = match self.scale {
-            Scale::FromZero => (0.0, points().map(|(_, y)| *y).fold(1e-9, f64::max)),
+            Scale::FromZero => {
+                let high = points().map(|(_, y)| *y).fold(0.0, f64::max);
+                (0.0, if high > 0.0 { high } else { 1.0 })
+            }
             Scale::Logarithmic => {
                 let positive = || points().map(|(_, y)| *y).filter(|y| *y > 0.0);
                 let low = positive().fold(f64::INFINITY, f64::min);
