@@ -15,6 +15,8 @@ fn main() -> ExitCode {
         cli::Verb::Diff(diff) => cli::diff::main(&diff),
         cli::Verb::Shapes(shapes) => cli::shapes::main(&shapes),
         cli::Verb::Schema(schema) => cli::schema::main(&schema),
+        cli::Verb::Completions(completions) => cli::completions::main(&completions),
+        cli::Verb::Man(man) => cli::man::main(&man),
         cli::Verb::Serve(serve) => cli::serve::main(&serve),
     }
 }

@@ -401,6 +401,32 @@ fn a_run_leaves_its_time_series_a_page_and_numbers_for_prometheus() {
 }
 
 #[test]
+fn a_full_disk_costs_the_file_and_nothing_else() {
+    let (server, _) = keeping(|_, _| (200, String::new()));
+    let directory = tempfile::tempdir().unwrap();
+    let csv = directory.path().join("s.csv").display().to_string();
+    let output = Command::new(PROGRAM)
+        .args([
+            "run",
+            "--quiet",
+            &server.url(),
+            "--rate",
+            "50",
+            "--for",
+            "300ms",
+        ])
+        .args(["--report", "/dev/full", "--csv", &csv])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write /dev/full"), "{said}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("response, from due"), "{text}");
+    assert!(std::fs::read_to_string(&csv).unwrap().lines().count() >= 2);
+}
+
+#[test]
 fn a_shape_that_is_wrong_says_where() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shape.yaml").display().to_string();

@@ -1,6 +1,8 @@
 //! The command line: a file for each verb.
 
+pub(crate) mod completions;
 pub(crate) mod diff;
+pub(crate) mod man;
 mod outputs;
 mod plan;
 pub(crate) mod run;
@@ -34,6 +36,9 @@ pub(crate) enum Verb {
     Shapes(shapes::Shapes),
     Schema(schema::Schema),
     Serve(serve::Serve),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 /// The request was wrong.

@@ -21,6 +21,7 @@ mod freeze;
 mod hardening;
 mod life;
 mod life_unit;
+mod loadgen;
 mod mtu_blackhole;
 mod otlp;
 mod packet_loss;
@@ -92,6 +93,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         prometheus::tests(),
         otlp::tests(),
         collector::tests(),
+        loadgen::tests(),
         collector_disk::tests(),
         config::tests(),
         disk_full::tests(),

@@ -23,17 +23,14 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("observastack-ctl", "usr/bin"),
     ("observastack-loadgen", "usr/bin"),
 ];
-/// Shell, and the file that the shell looks for.
-const COMPLETIONS: [(&str, &str); 3] = [
-    (
-        "bash",
-        "usr/share/bash-completion/completions/observastack-ctl",
-    ),
-    ("zsh", "usr/share/zsh/vendor-completions/_observastack-ctl"),
-    (
-        "fish",
-        "usr/share/fish/vendor_completions.d/observastack-ctl.fish",
-    ),
+/// Programs that people use: they have man pages and completions.
+const FOR_PEOPLE: [&str; 2] = ["observastack-ctl", "observastack-loadgen"];
+
+/// Shell, and what the file is called that the shell looks for, around the program's name.
+const COMPLETIONS: [(&str, &str, &str); 3] = [
+    ("bash", "usr/share/bash-completion/completions/", ""),
+    ("zsh", "usr/share/zsh/vendor-completions/_", ""),
+    ("fish", "usr/share/fish/vendor_completions.d/", ".fish"),
 ];
 
 /// Builds everything that goes into it, and the package where any of that has changed. Gives its path back.
@@ -190,11 +187,19 @@ fn assemble(work: &Path, object: &Path) -> Result<Tree> {
         0o644,
     )?;
 
-    let ctl = paths::release_dir().join("observastack-ctl");
+    for program in FOR_PEOPLE {
+        manual_and_completions(&tree, work, program)?;
+    }
+    Ok(tree)
+}
+
+/// What a program says of itself, in the forms that `man` and the shells want.
+fn manual_and_completions(tree: &Tree, work: &Path, name: &str) -> Result<()> {
+    let program = paths::release_dir().join(name);
     let manual = work.join("man");
     fs::remove_dir_all(&manual).ok();
     fs::create_dir_all(&manual)?;
-    Run::new(&ctl)
+    Run::new(&program)
         .args(["man", "--out"])
         .arg(&manual)
         .limit_s(60)
@@ -208,14 +213,15 @@ fn assemble(work: &Path, object: &Path) -> Result<Tree> {
             0o644,
         )?;
     }
-    for (shell, path) in COMPLETIONS {
-        let script = Run::new(&ctl)
+    for (shell, before, after) in COMPLETIONS {
+        let script = Run::new(&program)
             .args(["completions", shell])
             .limit_s(60)
             .output()?;
-        tree.write(path, format!("{script}\n").as_bytes(), 0o644)?;
+        let path = format!("{before}{name}{after}");
+        tree.write(&path, format!("{script}\n").as_bytes(), 0o644)?;
     }
-    Ok(tree)
+    Ok(())
 }
 
 /// `DEBIAN/`: control file, scripts, checksums.

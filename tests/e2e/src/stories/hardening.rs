@@ -8,15 +8,15 @@ use libtest_mimic::Trial;
 use crate::{
     command, figures,
     lab::{
-        self, API_1, API_2, COLLECTOR, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, POSTGRESQL,
-        PROMETHEUS,
+        self, API_1, API_2, COLLECTOR, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, LOADGEN,
+        POSTGRESQL, PROMETHEUS,
     },
     story::test,
     systemd,
 };
 
-const UNPRIVILEGED: [&str; 7] = [
-    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, COLLECTOR, PROMETHEUS,
+const UNPRIVILEGED: [&str; 8] = [
+    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, COLLECTOR, PROMETHEUS, LOADGEN,
 ];
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -96,6 +96,11 @@ fn users() -> Result<()> {
         (API_2, "observastack-sut", lab::SUT_SLICE),
         (INVENTORY, "observastack-sut", lab::SUT_SLICE),
         (POSTGRESQL, "observastack-postgresql", lab::SUT_SLICE),
+        (
+            LOADGEN,
+            "observastack-loadgen",
+            "observastack-control.slice",
+        ),
         (INJECTOR, "root", "observastack-control.slice"),
         (GUARD, "root", "observastack-control.slice"),
     ] {
@@ -145,6 +150,7 @@ fn capabilities() -> Result<()> {
         (API_1, 0),
         (INVENTORY, 0),
         (POSTGRESQL, 0),
+        (LOADGEN, 0),
     ] {
         let process = lab::main_process(unit)?.as_raw_nonzero();
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
@@ -178,6 +184,11 @@ fn sockets() -> Result<()> {
         owner(lab::INJECTOR_SOCKET)? == "root:observastack 660",
         "{}",
         owner(lab::INJECTOR_SOCKET)?
+    );
+    let loadgen = owner(lab::LOADGEN_SOCKET)?;
+    ensure!(
+        loadgen == "observastack-loadgen:observastack 660",
+        "{loadgen}"
     );
     for (_, _, directory) in CONFIGURED {
         let directory = format!("/run/observastack/{directory}");
