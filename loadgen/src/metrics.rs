@@ -19,6 +19,9 @@ use crate::{
     workload::Workload,
 };
 
+/// One of the times of an endpoint.
+type TimesOf = fn(&EndpointStats) -> &Times;
+
 /// Upper ends of the buckets, in seconds.
 const BUCKETS: [f64; 15] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -155,7 +158,7 @@ impl Collector for Exposed {
                 ConstCounter::new(*count).encode(errors.encode_family(&labels)?)?;
             }
         }
-        let times: [(&str, &str, fn(&EndpointStats) -> &Times); 2] = [
+        let times: [(&str, &str, TimesOf); 2] = [
             (
                 "observastack_loadgen_response_seconds",
                 "From when a request was due to the end of its answer",
@@ -231,7 +234,7 @@ impl EncodeMetric for Buckets<'_> {
             buckets.push((end, count - below));
             below = count;
         }
-        buckets.push((f64::MAX, times.count() - below));
+        buckets.push((f64::INFINITY, times.count() - below));
         let sum = times.mean().as_secs_f64() * times.count() as f64;
         encoder.encode_histogram::<NoLabelSet>(sum, times.count(), &buckets, None)
     }
@@ -268,6 +271,7 @@ mod tests {
             "observastack_loadgen_response_seconds_bucket{le=\"0.0025\",journey=\"GET /\",request=\"GET /\"} 0",
             "observastack_loadgen_response_seconds_bucket{le=\"0.005\",journey=\"GET /\",request=\"GET /\"} 1",
             "observastack_loadgen_response_seconds_count{journey=\"GET /\",request=\"GET /\"} 1",
+            "observastack_loadgen_response_seconds_bucket{le=\"+Inf\",journey=\"GET /\",request=\"GET /\"} 1",
             "observastack_loadgen_running 1",
         ] {
             assert!(text.contains(line), "no {line} in\n{text}");

@@ -33,10 +33,13 @@ fn load(server: &Server, shape: &str, arguments: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap(), report)
 }
 
+/// What a server was sent, and when.
+type Kept = Mutex<Vec<(Instant, Request)>>;
+
 /// A server that keeps what it is sent, with when.
 fn keeping(
     respond: impl Fn(&Request, u64) -> (u16, String) + Send + Sync + 'static,
-) -> (Server, Arc<Mutex<Vec<(Instant, Request)>>>) {
+) -> (Server, Arc<Kept>) {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&kept);
     let server = Server::looking(move |stream, request, number| {
@@ -47,7 +50,7 @@ fn keeping(
     (server, kept)
 }
 
-fn lines(kept: &Mutex<Vec<(Instant, Request)>>) -> Vec<String> {
+fn lines(kept: &Kept) -> Vec<String> {
     let kept = kept.lock().unwrap();
     kept.iter()
         .map(|(_, request)| request.line.clone())

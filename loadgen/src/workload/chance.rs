@@ -9,8 +9,8 @@ impl Chance {
     #[must_use]
     pub fn of(seed: u64, number: u64) -> Self {
         let mut of_seed = Self(seed);
-        let mut of_number = Self(of_seed.next() ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        Self(of_number.next())
+        let mut of_number = Self(of_seed.number() ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        Self(of_number.number())
     }
 
     /// The sequence of a seed.
@@ -20,7 +20,7 @@ impl Chance {
     }
 
     /// The next number, each as likely as every other.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,13 +30,13 @@ impl Chance {
 
     /// From 0 to 1, never 1 itself.
     pub fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.number() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Below a number that is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // Of 2^64 a bound of any use here leaves a bias that nobody can measure.
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
     }
 
     /// With the mean 1, as the waits of a Poisson process are.

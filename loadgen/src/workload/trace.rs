@@ -8,7 +8,7 @@ pub struct TraceId(pub u128);
 
 impl TraceId {
     pub(super) fn new(chance: &mut Chance) -> Self {
-        let (high, low) = (chance.next(), chance.next());
+        let (high, low) = (chance.number(), chance.number());
         Self((u128::from(high) << 64 | u128::from(low)).max(1))
     }
 

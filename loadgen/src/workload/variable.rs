@@ -62,7 +62,7 @@ impl Generator {
             }
             Self::Number => arrival.to_string(),
             Self::Uuid => {
-                let (high, low) = (chance.next(), chance.next());
+                let (high, low) = (chance.number(), chance.number());
                 format!(
                     "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
                     high >> 32,

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -26,6 +26,10 @@ pub(super) fn tests() -> Vec<Trial> {
         test(
             "collector::kill_9_loses_no_trace_that_was_answered_for_and_the_store_opens",
             killed,
+        ),
+        test(
+            "collector::kill_9_under_load_costs_the_last_second_at_most",
+            killed_under_load,
         ),
         test(
             "collector::a_dead_and_a_frozen_collector_change_no_answer",
@@ -83,6 +87,41 @@ fn killed() -> Result<()> {
         &["traces"],
     );
     ensure!(stored.is_some_and(|stored| stored > 0.0), "{stored:?}");
+    Ok(())
+}
+
+fn killed_under_load() -> Result<()> {
+    const REQUESTS: u32 = 100;
+    const LAST: Duration = Duration::from_secs(1);
+    let mut sent = Vec::new();
+    for _ in 0..REQUESTS {
+        let trace = TraceId::new()?;
+        let at = Instant::now();
+        request(&trace)?;
+        sent.push((at, trace));
+        thread::sleep(Duration::from_millis(20));
+    }
+    let killed = Instant::now();
+    let process = systemd::kill_9(COLLECTOR)?;
+    systemd::wait_restarted(COLLECTOR, process)?;
+    let after = TraceId::new()?;
+    request(&after)?;
+    // The senders have told what they had kept before.
+    after.whole(&PRODUCT)?;
+    let mut missing = Vec::new();
+    for (at, trace) in &sent {
+        let spans = trace.spans()?;
+        let is_whole = collector::is_whole(&spans).is_ok() && spans.len() >= PRODUCT.len();
+        if !is_whole {
+            missing.push(killed.saturating_duration_since(*at));
+        }
+    }
+    let oldest = missing.iter().max().copied().unwrap_or_default();
+    figures::note(format!(
+        "kill -9 of the collector: {} of {REQUESTS} traces are not whole, the oldest began {oldest:?} before it",
+        missing.len()
+    ));
+    ensure!(oldest <= LAST, "{missing:?}");
     Ok(())
 }
 

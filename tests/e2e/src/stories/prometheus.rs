@@ -87,6 +87,7 @@ fn targets() -> Result<()> {
         "gateway",
         "injector",
         "inventory",
+        "loadgen",
         "prometheus",
     ]
     .map(|name| format!("\"{name}\""));
