@@ -67,9 +67,22 @@ fn value(expression: &str) -> Result<f64> {
     Ok(text.parse()?)
 }
 
+/// What is scraped, by its `instance`.
+const SCRAPED: [&str; 8] = [
+    "api@1",
+    "api@2",
+    "collector",
+    "gateway",
+    "injector",
+    "inventory",
+    "loadgen",
+    "prometheus",
+];
+
 fn targets() -> Result<()> {
+    let count = SCRAPED.len() as f64;
     wait::until_true(wait::SOON, "every target is up", || {
-        Ok(value("count(up)")? == 7.0 && value("sum(up)")? == 7.0)
+        Ok(value("count(up)")? == count && value("sum(up)")? == count)
     })?;
     let mut seen = BTreeSet::new();
     let active = ask("targets?state=active")?["activeTargets"].clone();
@@ -80,17 +93,7 @@ fn targets() -> Result<()> {
         );
         seen.insert(target["labels"]["instance"].to_string());
     }
-    let expected = [
-        "api@1",
-        "api@2",
-        "collector",
-        "gateway",
-        "injector",
-        "inventory",
-        "loadgen",
-        "prometheus",
-    ]
-    .map(|name| format!("\"{name}\""));
+    let expected = SCRAPED.map(|name| format!("\"{name}\""));
     ensure!(seen.iter().eq(&expected), "{seen:?}");
     Ok(())
 }
