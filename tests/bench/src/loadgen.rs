@@ -1,6 +1,7 @@
 //! How much load a core makes, and how punctually: our generator beside wrk, oha, hey and Locust, in turns, against the same minimal
 //! server on the other core. Or against a shop that is there.
 
+mod known;
 mod minimal;
 mod tools;
 
@@ -9,6 +10,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 
 use crate::stats::median;
+use known::{Delay, Known};
 use tools::{Outcome, Tool};
 
 /// How much load a core makes, and how punctually.
@@ -39,6 +41,9 @@ pub(crate) const CONNECTIONS: u32 = 16;
 /// Rates of the open loop: half of what is aimed at, that itself, and more.
 const RATES: [u32; 3] = [25_000, 50_000, 75_000];
 
+/// How long a server with known delays is asked.
+const EXACT: Duration = Duration::from_secs(10);
+
 impl Loadgen {
     /// Measures and prints tables.
     pub(crate) fn run(&self) -> Result<()> {
@@ -46,6 +51,8 @@ impl Loadgen {
         let minimal = format!("http://{server}/");
         self.closed("the minimal server", &minimal)?;
         self.open(&minimal)?;
+        self.exact()?;
+        self.stall()?;
         if let Some(shop) = &self.shop {
             self.closed("the shop", &format!("{shop}/products/P00001"))?;
         }
@@ -128,6 +135,71 @@ impl Loadgen {
                     of(|outcome| outcome.cpu_s / outcome.elapsed_s.max(1e-9) * 100.0)
                 );
             }
+        }
+        println!();
+        Ok(())
+    }
+
+    /// Our quantiles beside those of servers that measure their own delays.
+    fn exact(&self) -> Result<()> {
+        println!(
+            "| a server with a delay, 200 requests/s for {} s | p50 as the server says, ms | as we say | p99 as the server says, ms | as we say |\n|---|---|---|---|---|",
+            EXACT.as_secs()
+        );
+        let ms = Duration::from_millis;
+        for (name, delay) in [
+            ("always 100 ms", Delay::Fixed(ms(100))),
+            ("50 ms, every tenth 500 ms", Delay::Two(ms(50), ms(500))),
+        ] {
+            let server = Known::start(delay)?;
+            let url = format!("http://{}/", server.address);
+            let outcome = Tool::Ours(self.loadgen.clone()).open(&url, 200, EXACT)?;
+            let (p50, p99) = (server.quantile_ms(0.5), server.quantile_ms(0.99));
+            let off = |found: f64, known: f64| (found / known - 1.0) * 100.0;
+            println!(
+                "| {name} | {p50:.2} | {:.2} ({:+.2} %) | {p99:.2} | {:.2} ({:+.2} %) |",
+                outcome.p50_ms,
+                off(outcome.p50_ms, p50),
+                outcome.p99_ms,
+                off(outcome.p99_ms, p99)
+            );
+        }
+        println!();
+        Ok(())
+    }
+
+    /// A server that stands still once: what an open loop sees of it, and what tools that wait for their answers do.
+    fn stall(&self) -> Result<()> {
+        let (from, to) = (Duration::from_secs(4), Duration::from_secs(6));
+        // Of all that is due a share of (stall - x) / run waits longer than x.
+        let expected = (to - from).as_secs_f64() - 0.01 * EXACT.as_secs_f64();
+        println!(
+            "| a server that stands still for 2 of {} s, once | p50, ms | p99, ms |\n|---|---|---|\n| what clients who come at a rate wait | 0 | {:.0} |",
+            EXACT.as_secs(),
+            expected * 1e3
+        );
+        let ours = Tool::Ours(self.loadgen.clone());
+        let oha = Tool::Oha(self.oha.join("oha"));
+        for (tool, is_open) in [
+            (&ours, true),
+            (&oha, true),
+            (&ours, false),
+            (&Tool::Wrk, false),
+            (&Tool::Hey, false),
+        ] {
+            let server = Known::start(Delay::Stall(from, to))?;
+            let url = format!("http://{}/", server.address);
+            let (way, outcome) = if is_open {
+                ("200/s", tool.open(&url, 200, EXACT)?)
+            } else {
+                ("closed loop", tool.closed(&url, EXACT)?)
+            };
+            println!(
+                "| {}, {way} | {:.2} | {:.2} |",
+                tool.name(),
+                outcome.p50_ms,
+                outcome.p99_ms
+            );
         }
         println!();
         Ok(())
