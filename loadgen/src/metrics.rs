@@ -74,6 +74,11 @@ impl Exposed {
         self.lock().stats.add(stats);
     }
 
+    /// Everything that was measured so far.
+    pub fn with_stats<T>(&self, look: impl FnOnce(&Stats) -> T) -> T {
+        look(&self.lock().stats)
+    }
+
     /// What is asked for now.
     pub fn asked(&self, rate: Option<f64>) {
         self.lock().rate = rate;

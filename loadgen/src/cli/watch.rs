@@ -50,8 +50,6 @@ pub(super) async fn watch(
     let mut ends = tokio::time::interval(Duration::from_millis(10));
     // The first comes at once, and there is nothing to be told yet.
     lines.tick().await;
-    let mut all = Stats::new(plan.workload.endpoints(), plan.workload.journeys.len());
-    let mut new = all.clone();
     let mut lately = Stats::default();
     let mut since = Duration::ZERO;
     let mut series = Series::new(length);
@@ -59,12 +57,13 @@ pub(super) async fn watch(
         tokio::select! {
             _ = ends.tick() => {}
             _ = looks.tick() => {
-                new.clear();
-                run.take_into(&mut new);
-                exposed.add(&new);
-                series.add(&new, run.elapsed(), rate);
-                lately.add(&new);
-                all.add(&new);
+                let elapsed = run.elapsed();
+                run.take(|new| {
+                    exposed.add(new);
+                    lately.add_briefly(new);
+                    series.add(new);
+                });
+                series.go_on(elapsed, rate);
             }
             _ = lines.tick(), if !quiet => {
                 let elapsed = run.elapsed();
@@ -74,7 +73,8 @@ pub(super) async fn watch(
                     rate: rate(elapsed),
                     width: is_terminal.then(width),
                 };
-                let line = report::line(&lately, elapsed - since, &all, &progress);
+                let line = exposed
+                    .with_stats(|all| report::line(&lately, elapsed - since, all, &progress));
                 if is_terminal {
                     eprint!("\r{line}\x1b[K");
                 } else {
@@ -91,12 +91,13 @@ pub(super) async fn watch(
         eprintln!();
     }
     let elapsed = run.elapsed();
-    new.clear();
-    run.finish(&mut new).context("a worker failed")?;
-    series.add(&new, elapsed, rate);
-    all.add(&new);
+    run.finish(|new| {
+        exposed.add(new);
+        series.add(new);
+    })
+    .context("a worker failed")?;
     Ok(Measured {
-        stats: all,
+        stats: exposed.with_stats(Stats::clone),
         elapsed,
         series: series.finish(elapsed, rate),
     })

@@ -132,9 +132,9 @@ impl Run {
         self.workers.iter().all(thread::JoinHandle::is_finished)
     }
 
-    /// Adds what was measured since the last time, as of a tenth of a second ago.
-    pub fn take_into(&self, sum: &mut Stats) {
-        self.shared.take_into(sum);
+    /// Shows what each worker has measured since the last time, as of a tenth of a second ago.
+    pub fn take(&self, look: impl FnMut(&Stats)) {
+        self.shared.take(look);
     }
 
     /// Journeys begin otherwise from now on, within a twentieth of a second.
@@ -147,20 +147,20 @@ impl Run {
         self.shared.stop();
     }
 
-    /// Waits for the last answers, and adds what was measured since the last time.
+    /// Waits for the last answers, and shows what was measured since the last time.
     ///
     /// # Errors
     /// A worker could not go on.
-    pub fn finish(self, sum: &mut Stats) -> io::Result<()> {
+    pub fn finish(self, mut look: impl FnMut(&Stats)) -> io::Result<()> {
         let mut failed = None;
         for worker in self.workers {
             match worker.join() {
-                Ok(Ok(stats)) => sum.add(&stats),
+                Ok(Ok(stats)) => look(&stats),
                 Ok(Err(error)) => failed = Some(error),
                 Err(_) => failed = Some(io::Error::other("a worker panicked")),
             }
         }
-        self.shared.take_into(sum);
+        self.shared.take(look);
         failed.map_or(Ok(()), Err)
     }
 }

@@ -52,12 +52,12 @@ impl Shared {
         }
     }
 
-    /// Adds what was measured since the last time.
-    pub(super) fn take_into(&self, sum: &mut Stats) {
+    /// Shows what each worker has measured since the last time.
+    pub(super) fn take(&self, mut look: impl FnMut(&Stats)) {
         for slot in &self.slots {
             let taken = lock(&slot.measured).take();
             if let Some(mut stats) = taken {
-                sum.add(&stats);
+                look(&stats);
                 stats.clear();
                 *lock(&slot.empty) = Some(stats);
             }

@@ -68,9 +68,13 @@ impl Series {
         }
     }
 
-    /// Adds what was measured up to now; `rate` is what was asked for at a time.
-    pub fn add(&mut self, stats: &Stats, now: Duration, rate: impl Fn(Duration) -> Option<f64>) {
-        self.current.add(stats);
+    /// Adds what was measured.
+    pub fn add(&mut self, stats: &Stats) {
+        self.current.add_briefly(stats);
+    }
+
+    /// Begins another interval where this one is over; `rate` is what was asked for at a time.
+    pub fn go_on(&mut self, now: Duration, rate: impl Fn(Duration) -> Option<f64>) {
         if now >= self.begun + self.interval {
             self.close(now, rate);
         }
@@ -134,7 +138,8 @@ mod tests {
             let time = if tenth <= 10 { 1 } else { 5 };
             let time = Duration::from_millis(time);
             stats.answer(0, 200, time, time);
-            series.add(&stats, tenths(tenth), |at| Some(at.as_secs_f64()));
+            series.add(&stats);
+            series.go_on(tenths(tenth), |at| Some(at.as_secs_f64()));
         }
         let moments = series.finish(tenths(25), |_| None);
         let counts: Vec<_> = moments.iter().map(|moment| moment.answered).collect();

@@ -48,12 +48,7 @@ async fn drive(service: Service, load: Load, run: Run, mut wishes: mpsc::Receive
     );
     let mut command = Command::default();
     let mut looks = tokio::time::interval(LOOKS);
-    let mut count: u32 = 0;
-    let mut all = Stats::new(
-        load.plan.workload.endpoints(),
-        load.plan.workload.journeys.len(),
-    );
-    let mut new = all.clone();
+    let mut looked: u32 = 0;
     let mut series = Series::new(load.plan.arrival.length());
     let mut lately = Series::with_interval(LOOKS * LOOKS_OF_A_LINE);
     while !run.is_over() {
@@ -75,17 +70,18 @@ async fn drive(service: Service, load: Load, run: Run, mut wishes: mpsc::Receive
                 }
             },
             _ = looks.tick() => {
-                count += 1;
-                new.clear();
-                run.take_into(&mut new);
+                looked += 1;
                 let elapsed = run.elapsed();
                 let rate = |at| asked(&load.plan.arrival, command, at);
-                all.add(&new);
-                service.exposed.add(&new);
+                run.take(|new| {
+                    service.exposed.add(new);
+                    series.add(new);
+                    lately.add(new);
+                });
+                series.go_on(elapsed, rate);
+                lately.go_on(elapsed, rate);
                 service.exposed.asked(rate(elapsed));
-                series.add(&new, elapsed, rate);
-                lately.add(&new, elapsed, rate);
-                if count.is_multiple_of(LOOKS_OF_A_LINE)
+                if looked.is_multiple_of(LOOKS_OF_A_LINE)
                     && let Some(moment) = lately.take()
                 {
                     // An error means that nobody listens.
@@ -96,21 +92,19 @@ async fn drive(service: Service, load: Load, run: Run, mut wishes: mpsc::Receive
                 status.elapsed_s = elapsed.as_secs_f64();
                 status.rate = rate(elapsed);
                 status.rate_is_set = command.per_second.is_some();
-                status.due = all.due;
-                status.answered = all.answered();
-                status.errors = all.failed();
+                service.exposed.with_stats(|all| count(status, all));
             }
         }
     }
     let elapsed = run.elapsed();
-    new.clear();
-    // The workers have ended: nothing is waited for.
-    let finished = run.finish(&mut new);
-    all.add(&new);
-    service.exposed.add(&new);
-    service.exposed.end();
     let rate = |at| asked(&load.plan.arrival, command, at);
-    series.add(&new, elapsed, rate);
+    // The workers have ended: nothing is waited for.
+    let finished = run.finish(|new| {
+        service.exposed.add(new);
+        series.add(new);
+    });
+    service.exposed.end();
+    let all = service.exposed.with_stats(Stats::clone);
     let mut state = service.lock();
     let verdicts = state
         .thresholds
@@ -135,11 +129,15 @@ async fn drive(service: Service, load: Load, run: Run, mut wishes: mpsc::Receive
     state.status.failure = finished.err().map(|error| error.to_string());
     state.status.elapsed_s = elapsed.as_secs_f64();
     state.status.rate = None;
-    state.status.due = all.due;
-    state.status.answered = all.answered();
-    state.status.errors = all.failed();
+    count(&mut state.status, &all);
     state.report = Some(Arc::new(report));
     state.driver = None;
+}
+
+fn count(status: &mut Status, all: &Stats) {
+    status.due = all.due;
+    status.answered = all.answered();
+    status.errors = all.failed();
 }
 
 fn asked(arrival: &Arrival, command: Command, at: Duration) -> Option<f64> {

@@ -246,11 +246,10 @@ impl Stats {
         self.answered() as f64 / elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// Adds another worker's, or a later time's.
-    pub fn add(&mut self, other: &Self) {
+    /// Adds another worker's, or a later time's, without what is told apart by step and journey, and of the times only the response times:
+    /// for those who look often.
+    pub fn add_briefly(&mut self, other: &Self) {
         self.response.add(&other.response);
-        self.service.add(&other.service);
-        self.schedule.add(&other.schedule);
         self.due += other.due;
         self.sent += other.sent;
         add_counts(&mut self.statuses, &other.statuses);
@@ -259,6 +258,13 @@ impl Stats {
         self.body_bytes += other.body_bytes;
         self.retries += other.retries;
         self.abandoned += other.abandoned;
+    }
+
+    /// Adds another worker's, or a later time's.
+    pub fn add(&mut self, other: &Self) {
+        self.add_briefly(other);
+        self.service.add(&other.service);
+        self.schedule.add(&other.schedule);
         let endpoints = self.endpoints.len().max(other.endpoints.len());
         self.endpoints.resize_with(endpoints, Default::default);
         for (mine, others) in self.endpoints.iter_mut().zip(&other.endpoints) {

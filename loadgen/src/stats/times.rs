@@ -71,9 +71,10 @@ impl Times {
 
     /// Adds others.
     pub fn add(&mut self, other: &Self) {
-        // All have the same bounds, so it cannot fail; an empty one has nothing to be walked through for.
-        if !other.0.is_empty() {
-            let _ = self.0.add(&other.0);
+        // Only what is there, up to the longest: the library's own addition walks through all that could be.
+        for recorded in other.0.iter_recorded() {
+            self.0
+                .saturating_record_n(recorded.value_iterated_to(), recorded.count_at_value());
         }
     }
 
