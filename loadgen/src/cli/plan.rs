@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use http::{HeaderName, Uri};
 use observastack_loadgen::{
     engine::Arrival,
-    http::{Request, Template},
+    http::{Request, Template, literal},
     schedule::{self, Profile, Segment, Spacing},
     shape::{self, Shape},
     threshold::Threshold,
@@ -13,9 +13,6 @@ use observastack_loadgen::{
 };
 
 use super::run::Run;
-
-/// Connections of an open loop where nothing is said.
-const CONNECTIONS: u32 = 256;
 
 /// What is done.
 pub(super) struct Planned {
@@ -41,7 +38,7 @@ pub(super) fn plan(run: &Run) -> Result<Planned, String> {
 }
 
 /// A shape of the library, or a file.
-pub(super) fn read_shape(file: &Path, seed: Option<u64>) -> Result<Shape, String> {
+fn read_shape(file: &Path, seed: Option<u64>) -> Result<Shape, String> {
     let name = file.display();
     let named = file.to_str().and_then(shape::named);
     let text = match named {
@@ -50,16 +47,8 @@ pub(super) fn read_shape(file: &Path, seed: Option<u64>) -> Result<Shape, String
             format!("cannot read {name}: {error}; `shapes` lists those of the library")
         })?,
     };
-    let mut shape = shape::parse(&text).map_err(|error| format!("{name}: {error}"))?;
-    if let Some(seed) = seed {
-        let mut workload = Workload::clone(&shape.workload);
-        workload.seed = seed;
-        shape.workload = Arc::new(workload);
-        if let Arrival::Open { seed: of_times, .. } = &mut shape.arrival {
-            *of_times = seed;
-        }
-    }
-    Ok(shape)
+    let shape = shape::parse(&text).map_err(|error| format!("{name}: {error}"))?;
+    Ok(shape.with_seed(seed))
 }
 
 fn of_shape(run: &Run, file: &Path) -> Result<Planned, String> {
@@ -68,18 +57,12 @@ fn of_shape(run: &Run, file: &Path) -> Result<Planned, String> {
         name: shape.name,
         target: run.target.clone().unwrap_or(shape.target),
         workload: shape.workload,
-        connections: connections(run.connections.or(shape.connections), &shape.arrival),
+        connections: shape
+            .arrival
+            .connections(run.connections.or(shape.connections)),
         arrival: shape.arrival,
         thresholds: shape.thresholds,
     })
-}
-
-fn connections(most: Option<u32>, arrival: &Arrival) -> usize {
-    match (most, arrival) {
-        (Some(most), _) => most as usize,
-        (None, Arrival::Closed { users, .. }) => *users,
-        (None, Arrival::Open { .. }) => CONNECTIONS as usize,
-    }
 }
 
 fn of_flags(run: &Run) -> Result<Planned, String> {
@@ -88,11 +71,11 @@ fn of_flags(run: &Run) -> Result<Planned, String> {
         return Err("--timeout 0s: nothing is answered in no time".to_owned());
     }
     let seed = run.seed.unwrap_or(1);
-    let arrival = arrival(run, seed)?;
+    let arrival = arrival(run)?;
     Ok(Planned {
         name: None,
         workload: Arc::new(Workload::of(step(run, &target)?, seed)),
-        connections: connections(run.connections, &arrival),
+        connections: arrival.connections(run.connections),
         target,
         arrival,
         thresholds: Vec::new(),
@@ -109,16 +92,13 @@ fn step(run: &Run, target: &Uri) -> Result<Step, String> {
             None => body.to_owned(),
         },
     };
-    let path = target
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .replace("${", "$${");
+    let path = literal(target.path_and_query().map_or("/", |path| path.as_str()));
     let headers: Vec<(HeaderName, String)> = run
         .header
         .iter()
         .map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
-            (name.clone(), value.replace("${", "$${"))
+            (name.clone(), literal(&value))
         })
         .collect();
     let request = Request {
@@ -126,7 +106,7 @@ fn step(run: &Run, target: &Uri) -> Result<Step, String> {
         target,
         path: &path,
         headers: &headers,
-        body: &body.replace("${", "$${"),
+        body: &literal(&body),
         keep_alive: !run.new_connections,
     };
     let template = Template::new(&request, &[]).map_err(|error| error.to_string())?;
@@ -137,7 +117,7 @@ fn step(run: &Run, target: &Uri) -> Result<Step, String> {
     Ok(step)
 }
 
-fn arrival(run: &Run, seed: u64) -> Result<Arrival, String> {
+fn arrival(run: &Run) -> Result<Arrival, String> {
     if let (Some(users), Some(length)) = (run.users, run.length) {
         if length.is_zero() {
             return Err("--for 0s: nothing would be sent".to_owned());
@@ -176,9 +156,5 @@ fn arrival(run: &Run, seed: u64) -> Result<Arrival, String> {
     } else {
         Spacing::Even
     };
-    Ok(Arrival::Open {
-        profile,
-        spacing,
-        seed,
-    })
+    Ok(Arrival::Open { profile, spacing })
 }

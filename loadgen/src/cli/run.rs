@@ -138,9 +138,7 @@ fn execute(run: &Run, planned: &Planned) -> Result<Report> {
         workload: planned.workload.clone(),
         arrival: planned.arrival.clone(),
         connections: planned.connections,
-        // What would wait for longer than a time limit is not worth waiting for, and memory has a bound.
-        backlog: 100_000,
-        workers: (run.threads as usize).min(planned.connections),
+        workers: run.threads as usize,
     };
     // Before the run: what cannot be written should not cost an hour of it.
     let outputs = Outputs::open([&run.report, &run.csv, &run.html])?;

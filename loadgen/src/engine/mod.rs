@@ -29,10 +29,8 @@ pub enum Arrival {
     Open {
         /// The rate over time.
         profile: Profile,
-        /// How arrivals are spaced.
+        /// How arrivals are spaced; chance is the workload's.
         spacing: Spacing,
-        /// Where chance decides.
-        seed: u64,
     },
     /// Each user begins again a while after the end.
     Closed {
@@ -45,7 +43,22 @@ pub enum Arrival {
     },
 }
 
+/// Connections of an open loop where nothing is said.
+const CONNECTIONS: usize = 256;
+/// Requests that may wait for a connection: what would wait for longer than a time limit is not worth waiting for, and memory has a bound.
+const BACKLOG: usize = 100_000;
+
 impl Arrival {
+    /// Connections at once: so many, or what suits it; each user has one.
+    #[must_use]
+    pub fn connections(&self, most: Option<u32>) -> usize {
+        match (most, self) {
+            (Some(most), _) => most as usize,
+            (None, Self::Closed { users, .. }) => *users,
+            (None, Self::Open { .. }) => CONNECTIONS,
+        }
+    }
+
     /// For how long journeys begin.
     #[must_use]
     pub fn length(&self) -> Duration {
@@ -67,9 +80,7 @@ pub struct Plan {
     pub arrival: Arrival,
     /// Connections at once, of all workers.
     pub connections: usize,
-    /// Requests that may wait for a connection, of all workers; what is due beyond them is dropped and counted.
-    pub backlog: usize,
-    /// Threads.
+    /// Threads; no more than connections are of use.
     pub workers: usize,
 }
 
@@ -96,7 +107,7 @@ impl Run {
     /// # Errors
     /// There is no thread or no epoll instance to be had.
     pub fn start(plan: &Plan) -> io::Result<Self> {
-        let workers = plan.workers.max(1);
+        let workers = plan.workers.min(plan.connections).max(1);
         let (endpoints, journeys) = (plan.workload.endpoints(), plan.workload.journeys.len());
         let shared = Arc::new(Shared::new(workers, || Stats::new(endpoints, journeys)));
         let plan = Arc::new(plan.clone());

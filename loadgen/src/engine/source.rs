@@ -79,18 +79,15 @@ impl Live {
 impl Source {
     pub(super) fn new(plan: &Plan, share: Share) -> Self {
         let kind = match &plan.arrival {
-            Arrival::Open {
-                profile,
-                spacing,
-                seed,
-            } => {
-                let mut times = Box::new(share_of(profile, *spacing, *seed, share));
+            Arrival::Open { profile, spacing } => {
+                let seed = plan.workload.seed;
+                let mut times = Box::new(share_of(profile, *spacing, seed, share));
                 Kind::Planned {
                     next: times.next(),
                     times,
                     live: None,
                     spacing: *spacing,
-                    seed: *seed,
+                    seed,
                     end: profile.length(),
                 }
             }

@@ -4,4 +4,4 @@ mod response;
 mod template;
 
 pub use response::{Kept, Parser, Progress, ResponseError};
-pub use template::{Names, Request, Template, TemplateError};
+pub use template::{Names, Request, Template, TemplateError, literal};

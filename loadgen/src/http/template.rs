@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, Method, Uri};
 
 /// The names of the variables that a template may use; a value's place is its name's.
 pub type Names = [String];
@@ -170,13 +170,10 @@ impl Template {
     }
 }
 
-/// A header's value without variables, as it was given.
-impl<'a> Request<'a> {
-    /// Whether a text can be a header's value, its variables apart.
-    #[must_use]
-    pub fn is_header_value(text: &'a str) -> bool {
-        HeaderValue::from_str(text).is_ok()
-    }
+/// A text in which nothing is a variable.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    text.replace("${", "$${")
 }
 
 fn is_text(piece: &Piece) -> bool {

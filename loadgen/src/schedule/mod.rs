@@ -8,4 +8,4 @@ mod stage;
 pub use arrivals::{Arrivals, Spacing};
 pub use profile::{Profile, Segment};
 pub use replay::{ReplayError, replay};
-pub use stage::{StageError, parse};
+pub use stage::{HIGHEST_RATE, StageError, parse};

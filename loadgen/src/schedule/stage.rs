@@ -19,7 +19,7 @@ const EXPECTED: &str = "`RATE for TIME`, `RATE..RATE for TIME` (a ramp), `steps 
     such as `200 for 1m` or `50..500 for 30s`";
 
 /// The highest rate, in arrivals a second: beyond it only a mistake is meant.
-const HIGHEST: f64 = 10_000_000.0;
+pub const HIGHEST_RATE: f64 = 10_000_000.0;
 /// The longest stage.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Straight lines in one period of a sine: the rate is off by less than 0.1 % of its amplitude.
@@ -137,8 +137,10 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     let text = text.trim();
     let number = text.strip_suffix("/s").unwrap_or(text);
     match number.trim().parse::<f64>() {
-        Ok(rate) if rate.is_finite() && (0.0..=HIGHEST).contains(&rate) => Ok(rate),
-        Ok(_) => Err(format!("the rate `{text}` is not between 0 and {HIGHEST}")),
+        Ok(rate) if rate.is_finite() && (0.0..=HIGHEST_RATE).contains(&rate) => Ok(rate),
+        Ok(_) => Err(format!(
+            "the rate `{text}` is not between 0 and {HIGHEST_RATE}"
+        )),
         Err(_) => Err(format!("`{text}` is no rate, such as 200 or 200/s")),
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn begin(service: &Service, state: &mut State, load: Load) -> std::io
             phase: Phase::Running,
             name: load.shape.name.clone(),
             target: Some(load.shape.target.to_string()),
+            rate: asked(&load.plan.arrival, Command::default(), Duration::ZERO),
             length_s: load.plan.arrival.length().as_secs_f64(),
             ..Status::default()
         },

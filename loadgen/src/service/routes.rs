@@ -27,21 +27,15 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Load, Service, Wish, driver};
 use crate::{
-    engine::{Arrival, Plan},
+    engine::Plan,
     report::Moment,
+    schedule::HIGHEST_RATE,
     shape::{self, SHAPES},
     target,
-    workload::Workload,
 };
 
 /// The longest shape.
 const SHAPE: usize = 1 << 20;
-/// Connections of an open loop where nothing is said.
-const CONNECTIONS: usize = 256;
-/// Requests that may wait for a connection.
-const BACKLOG: usize = 100_000;
-/// The highest rate that can be set.
-const HIGHEST: f64 = 10_000_000.0;
 /// How long a caller waits for a load's last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
 
@@ -108,14 +102,7 @@ async fn begin(Of(service): Of<Service>, Query(asked): Query<Begin>, body: Bytes
             Err(error) => return refused(StatusCode::BAD_REQUEST, format!("target: {error}")),
         };
     }
-    if let Some(seed) = asked.seed {
-        let mut workload = Workload::clone(&shape.workload);
-        workload.seed = seed;
-        shape.workload = Arc::new(workload);
-        if let Arrival::Open { seed: of_times, .. } = &mut shape.arrival {
-            *of_times = seed;
-        }
-    }
+    let shape = shape.with_seed(asked.seed);
     let uri = shape.target.clone();
     let reached = tokio::task::spawn_blocking(move || target::reach(&uri)).await;
     let address = match reached {
@@ -123,18 +110,12 @@ async fn begin(Of(service): Of<Service>, Query(asked): Query<Begin>, body: Bytes
         Ok(Err(error)) => return refused(StatusCode::BAD_GATEWAY, error),
         Err(error) => return refused(StatusCode::INTERNAL_SERVER_ERROR, error),
     };
-    let connections = match (&shape.arrival, shape.connections) {
-        (_, Some(most)) => most as usize,
-        (Arrival::Closed { users, .. }, None) => *users,
-        (Arrival::Open { .. }, None) => CONNECTIONS,
-    };
     let plan = Plan {
         address,
         workload: Arc::clone(&shape.workload),
         arrival: shape.arrival.clone(),
-        connections,
-        backlog: BACKLOG,
-        workers: service.workers.min(connections),
+        connections: shape.arrival.connections(shape.connections),
+        workers: service.workers,
     };
     let mut state = service.lock();
     if state
@@ -175,14 +156,14 @@ async fn change(Of(service): Of<Service>, body: Bytes) -> Response {
         }
     };
     if let Some(Some(rate)) = change.rate
-        && !(0.0..=HIGHEST).contains(&rate)
+        && !(0.0..=HIGHEST_RATE).contains(&rate)
     {
-        let reason = format!("rate: {rate} is not between 0 and {HIGHEST}");
+        let reason = format!("rate: {rate} is not between 0 and {HIGHEST_RATE}");
         return refused(StatusCode::BAD_REQUEST, reason);
     }
     let (driver, mut command, has_rate) = {
         let state = service.lock();
-        let has_rate = state.status.rate.is_some() || state.status.elapsed_s == 0.0;
+        let has_rate = state.status.rate.is_some();
         (state.driver.clone(), state.command, has_rate)
     };
     let Some(driver) = driver else {

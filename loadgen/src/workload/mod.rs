@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use chance::Chance;
 pub use check::{Check, Extract, Source};
 pub use trace::TraceId;
-pub use variable::{Generator, Variable};
+pub use variable::Generator;
 
 use crate::http::{Kept, Parser, Template};
 
@@ -20,7 +20,7 @@ pub struct Workload {
     /// What they do, each with its weight.
     pub journeys: Vec<Journey>,
     /// Values that a journey begins with; those of [`Extract`] come after them.
-    pub variables: Vec<Variable>,
+    pub variables: Vec<Generator>,
     /// How many values a journey has in all.
     pub values: usize,
     /// The share of journeys whose requests are told to be traced.
@@ -179,7 +179,12 @@ impl Step {
 impl Workload {
     /// Of journeys; those without a weight are never done.
     #[must_use]
-    pub fn new(journeys: Vec<Journey>, variables: Vec<Variable>, values: usize, seed: u64) -> Self {
+    pub fn new(
+        journeys: Vec<Journey>,
+        variables: Vec<Generator>,
+        values: usize,
+        seed: u64,
+    ) -> Self {
         let mut first_endpoint = Vec::with_capacity(journeys.len());
         let mut endpoints = 0;
         for journey in &journeys {
@@ -264,7 +269,7 @@ impl Workload {
         let mut values: Vec<String> = self
             .variables
             .iter()
-            .map(|variable| variable.generator.value(arrival, chance))
+            .map(|generator| generator.value(arrival, chance))
             .collect();
         values.resize(self.values, String::new());
         values

@@ -2,15 +2,6 @@
 
 use super::Chance;
 
-/// A value with a name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// Where it comes from.
-    pub generator: Generator,
-}
-
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Generator {

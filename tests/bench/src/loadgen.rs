@@ -36,6 +36,9 @@ pub(crate) struct Loadgen {
     seconds: u64,
 }
 
+/// What every server here answers.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
+
 /// Connections, and users, of a closed loop.
 pub(crate) const CONNECTIONS: u32 = 16;
 /// Rates of the open loop: half of what is aimed at, that itself, and more.

@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::{
-    Plan, Shared,
+    BACKLOG, Plan, Shared,
     connection::{Connection, InFlight, Step},
     session::{Later, Session},
     source::{Share, Source},
@@ -87,7 +87,7 @@ impl Worker {
             idle: Vec::with_capacity(places),
             free: (0..places).rev().collect(),
             backlog: VecDeque::new(),
-            longest_backlog: share.part(plan.backlog),
+            longest_backlog: share.part(BACKLOG),
             later: BinaryHeap::new(),
             limits: Limits::default(),
             timers: Timers::default(),

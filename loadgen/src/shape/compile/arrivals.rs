@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) fn arrival(form: &Form) -> Result<Arrival, ShapeError> {
     match (&form.arrivals, &form.users) {
-        (Some(arrivals), None) => open(arrivals, form.seed),
+        (Some(arrivals), None) => open(arrivals),
         (None, Some(users)) => {
             let form::Users {
                 count,
@@ -49,7 +49,7 @@ pub(super) fn arrival(form: &Form) -> Result<Arrival, ShapeError> {
     }
 }
 
-fn open(arrivals: &Spanned<form::Arrivals>, seed: u64) -> Result<Arrival, ShapeError> {
+fn open(arrivals: &Spanned<form::Arrivals>) -> Result<Arrival, ShapeError> {
     let mut segments = Vec::new();
     for stage in &arrivals.value.stages {
         segments.extend(schedule::parse(&stage.value).map_err(|error| at(stage, error))?);
@@ -70,6 +70,5 @@ fn open(arrivals: &Spanned<form::Arrivals>, seed: u64) -> Result<Arrival, ShapeE
             form::Spacing::Even => Spacing::Even,
             form::Spacing::Poisson => Spacing::Poisson,
         },
-        seed,
     })
 }

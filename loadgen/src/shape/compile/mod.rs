@@ -40,6 +40,17 @@ pub struct Shape {
     pub thresholds: Vec<Threshold>,
 }
 
+impl Shape {
+    /// The same with another seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: Option<u64>) -> Self {
+        if let Some(seed) = seed {
+            Arc::make_mut(&mut self.workload).seed = seed;
+        }
+        self
+    }
+}
+
 fn error(at: Location, reason: impl Into<String>) -> ShapeError {
     ShapeError {
         line: at.line(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::{HeaderName, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use serde_saphyr::Spanned;
 
 use super::{
@@ -235,7 +235,7 @@ pub(super) fn unquoted(json: &str) -> String {
 fn header(name: &str, value: &Text) -> Result<(HeaderName, String), ShapeError> {
     let parsed = name.parse::<HeaderName>();
     match parsed {
-        Ok(name) if Request::is_header_value(&value.value) => Ok((name, value.value.clone())),
+        Ok(name) if HeaderValue::from_str(&value.value).is_ok() => Ok((name, value.value.clone())),
         Ok(_) => Err(at(
             value,
             format!("headers: the value of `{name}` has characters that no header may have"),

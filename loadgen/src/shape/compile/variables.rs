@@ -8,19 +8,16 @@ use super::{
     super::{ShapeError, form},
     at,
 };
-use crate::workload::{Generator, Variable};
+use crate::workload::Generator;
 
 /// And their names, in the same order.
 pub(super) fn variables(
     given: &BTreeMap<String, Spanned<form::Variable>>,
-) -> Result<(Vec<Variable>, Vec<String>), ShapeError> {
+) -> Result<(Vec<Generator>, Vec<String>), ShapeError> {
     let mut variables = Vec::new();
     let mut names = Vec::new();
     for (name, variable) in given {
-        variables.push(Variable {
-            name: name.clone(),
-            generator: generator(variable)?,
-        });
+        variables.push(generator(variable)?);
         names.push(name.clone());
     }
     Ok((variables, names))

@@ -8,9 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::ANSWER;
 use crate::stats::Samples;
-
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
 
 /// How long an answer takes.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,7 @@ use rustix::{
     thread::{CpuSet, sched_setaffinity},
 };
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
+use super::ANSWER;
 
 /// Answers there until this process ends, on this CPU only.
 pub(super) fn start(cpu: usize) -> io::Result<SocketAddr> {

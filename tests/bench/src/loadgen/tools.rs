@@ -1,6 +1,10 @@
 //! The generators, and what they say.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -56,24 +60,9 @@ impl Tool {
     pub(super) fn closed(&self, url: &str, length: Duration) -> Result<Outcome> {
         let seconds = format!("{}s", length.as_secs());
         let connections = CONNECTIONS.to_string();
-        let file = tempfile::NamedTempFile::new()?;
-        let path = file.path().display().to_string();
         match self {
             Self::Ours(program) => {
-                let program = program.display().to_string();
-                let ran = run(&[
-                    &program,
-                    "run",
-                    url,
-                    "--quiet",
-                    "--users",
-                    &connections,
-                    "--for",
-                    &seconds,
-                    "--report",
-                    &path,
-                ])?;
-                ours(&ran, &path)
+                ours(program, url, &["--users", &connections, "--for", &seconds])
             }
             Self::Wrk => {
                 let ran = run(&[
@@ -104,21 +93,7 @@ impl Tool {
                     late_p99_us: f64::NAN,
                 })
             }
-            Self::Oha(program) => {
-                let program = program.display().to_string();
-                let ran = run(&[
-                    &program,
-                    "--no-tui",
-                    "--output-format",
-                    "json",
-                    "-c",
-                    &connections,
-                    "-z",
-                    &seconds,
-                    url,
-                ])?;
-                oha(&ran)
-            }
+            Self::Oha(program) => oha(program, url, &["-c", &connections, "-z", &seconds]),
             Self::Hey => {
                 let ran = run(&["hey", "-cpus", "1", "-c", &connections, "-z", &seconds, url])?;
                 let word = |word: &str| {
@@ -146,34 +121,16 @@ impl Tool {
     /// At a rate.
     pub(super) fn open(&self, url: &str, rate: u32, length: Duration) -> Result<Outcome> {
         let (rate, seconds) = (rate.to_string(), format!("{}s", length.as_secs()));
-        let file = tempfile::NamedTempFile::new()?;
-        let path = file.path().display().to_string();
         match self {
-            Self::Ours(program) => {
-                let program = program.display().to_string();
-                let ran = run(&[
-                    &program,
-                    "run",
-                    url,
-                    "--quiet",
-                    "--rate",
-                    &rate,
-                    "--for",
-                    &seconds,
-                    "--connections",
-                    "64",
-                    "--report",
-                    &path,
-                ])?;
-                ours(&ran, &path)
-            }
-            Self::Oha(program) => {
-                let program = program.display().to_string();
-                let ran = run(&[
-                    &program,
-                    "--no-tui",
-                    "--output-format",
-                    "json",
+            Self::Ours(program) => ours(
+                program,
+                url,
+                &["--rate", &rate, "--for", &seconds, "--connections", "64"],
+            ),
+            Self::Oha(program) => oha(
+                program,
+                url,
+                &[
                     "-c",
                     "64",
                     "-q",
@@ -181,10 +138,8 @@ impl Tool {
                     "--latency-correction",
                     "-z",
                     &seconds,
-                    url,
-                ])?;
-                oha(&ran)
-            }
+                ],
+            ),
             other => bail!("{} has no open loop", other.name()),
         }
     }
@@ -229,7 +184,14 @@ fn run(words: &[&str]) -> Result<Ran> {
     })
 }
 
-fn ours(ran: &Ran, path: &str) -> Result<Outcome> {
+fn ours(program: &Path, url: &str, load: &[&str]) -> Result<Outcome> {
+    let file = tempfile::NamedTempFile::new()?;
+    let (program, path) = (
+        program.display().to_string(),
+        file.path().display().to_string(),
+    );
+    let fixed = [&program, "run", url, "--quiet", "--report", &path];
+    let ran = run(&[&fixed[..], load].concat())?;
     let report: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
     let number = |value: &Value| {
         value
@@ -247,7 +209,10 @@ fn ours(ran: &Ran, path: &str) -> Result<Outcome> {
     })
 }
 
-fn oha(ran: &Ran) -> Result<Outcome> {
+fn oha(program: &Path, url: &str, load: &[&str]) -> Result<Outcome> {
+    let program = program.display().to_string();
+    let fixed = [&program, "--no-tui", "--output-format", "json"];
+    let ran = run(&[&fixed[..], load, &[url]].concat())?;
     let report: Value = serde_json::from_str(&ran.stdout).context("oha's report")?;
     let number = |value: &Value| {
         value
