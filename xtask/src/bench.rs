@@ -15,15 +15,17 @@ const FAULTS: &str = "faults";
 const OTLP: &str = "otlp";
 const LOADGEN: &str = "loadgen";
 const LATENCY: &str = "latency";
+const PROBES: &str = "probes";
 
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How soon faults act and end, what they cost per packet, what the lab holds in memory, or all of these; `otlp`: what telemetry
     /// costs the shop, and what the collector takes and answers, the latter without a lab; `loadgen`: how much load a core makes, beside
-    /// wrk, oha, hey and Locust, at a minimal server, and at the lab's shop where there is a lab; or `faults`: what the fault engine costs and
+    /// wrk, oha, hey and Locust, at a minimal server, and at the lab's shop where there is a lab; `probes`: what kernel telemetry costs an event, and
+    /// the shop where there is a lab; or `faults`: what the fault engine costs and
     /// how exact it is, on this kernel, without a lab; its latency in a guest, beside netem
-    #[arg(default_value = "all", value_parser = ["effect", "overhead", "footprint", "all", OTLP, LOADGEN, FAULTS])]
+    #[arg(default_value = "all", value_parser = ["effect", "overhead", "footprint", "all", OTLP, LOADGEN, PROBES, FAULTS])]
     what: String,
     /// Of `faults`, these parts only
     #[arg(value_parser = ["hooks", "loss", "effect", "cost", LATENCY])]
@@ -40,6 +42,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if args.what == LOADGEN {
         return loadgen();
+    }
+    if args.what == PROBES {
+        probes()?;
+        return match State::need(Name::Lab) {
+            Ok(_) => lab("observer"),
+            Err(error) => {
+                eprintln!("    what it costs the shop is not measured: {error}");
+                Ok(())
+            }
+        };
     }
     if args.what == OTLP {
         // First the lab: the collector's own measurement needs both CPUs for a minute.
@@ -115,6 +127,22 @@ fn faults(parts: &[String]) -> Result<()> {
         .arg("--object")
         .arg(object)
         .args(here)
+        .limit_s(600)
+        .stream(|line| println!("{line}"))?;
+    if !ended.status.success() {
+        bail!("the benchmark failed: see above");
+    }
+    Ok(())
+}
+
+/// What a probe costs an event, here.
+fn probes() -> Result<()> {
+    build_ebpf::build()?;
+    package::build_programs([PROGRAM], "build the benchmarks")?;
+    let ended = Run::root(paths::release_dir().join(PROGRAM))
+        .arg(PROBES)
+        .arg("--object")
+        .arg(paths::bpf_observer())
         .limit_s(600)
         .stream(|line| println!("{line}"))?;
     if !ended.status.success() {

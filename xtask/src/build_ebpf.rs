@@ -19,9 +19,10 @@ const FLAGS: [&str; 6] = [
     "link-arg=--btf",
 ];
 
-/// Builds the object when its sources, its compiler or its linker have changed, and says where it is.
+/// Builds the objects when their sources, their compiler or their linker have changed; where the one with the faults is.
 pub(crate) fn build() -> Result<PathBuf> {
     let object = paths::bpf_object();
+    let observer = paths::bpf_observer();
     let dir = object
         .parent()
         .context("the object's path has no folder")?
@@ -41,8 +42,8 @@ pub(crate) fn build() -> Result<PathBuf> {
             .word(&FLAGS.join(" "))
             .finish())
     };
-    if fingerprint::is_current(&object, &fingerprint()?) {
-        eprintln!("    eBPF object is up to date: {}", object.display());
+    if fingerprint::is_current(&object, &fingerprint()?) && observer.exists() {
+        eprintln!("    eBPF objects are up to date: {}", dir.display());
         return Ok(object);
     }
 
@@ -57,8 +58,7 @@ pub(crate) fn build() -> Result<PathBuf> {
             "build-std=core",
             "--target",
             "bpfel-unknown-none",
-            "--bin",
-            "observastack",
+            "--bins",
         ])
         .dir(&programs)
         .env("RUSTC", &toolchain.rustc)
@@ -71,11 +71,17 @@ pub(crate) fn build() -> Result<PathBuf> {
         .unset("LD_LIBRARY_PATH")
         .limit_s(900)
         .step(&format!("build eBPF programs with {}", toolchain.name))?;
-    let built = build_dir.join("bpfel-unknown-none/release/observastack");
-    fs::copy(&built, &object)
-        .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
+    let built = build_dir.join("bpfel-unknown-none/release");
+    for (from, to) in [
+        ("observastack-observer", &observer),
+        ("observastack", &object),
+    ] {
+        let from = built.join(from);
+        fs::copy(&from, to)
+            .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    }
     // Computed again: the first build of a new dependency writes the lock file.
     fingerprint::note(&object, &fingerprint()?)?;
-    eprintln!("    eBPF object: {}", object.display());
+    eprintln!("    eBPF objects: {}", dir.display());
     Ok(object)
 }

@@ -36,7 +36,12 @@ pub(crate) fn release_dir() -> PathBuf {
     target().join("release")
 }
 
-/// The eBPF object that the loader, the package and the kernel tests use.
+/// The eBPF object with the probes of kernel telemetry.
+pub(crate) fn bpf_observer() -> PathBuf {
+    target().join("bpf/observer.bpf.o")
+}
+
+/// The eBPF object with the faults, which the loader, the package and the kernel tests use.
 pub(crate) fn bpf_object() -> PathBuf {
     target().join("bpf/observastack.bpf.o")
 }

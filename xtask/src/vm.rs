@@ -179,6 +179,7 @@ fn pack(
         &format!("/bin/{PACKAGE}"),
     )?;
     archive.copy(object, "/observastack.bpf.o", false)?;
+    archive.copy(&paths::bpf_observer(), "/observer.bpf.o", false)?;
     guest_tools::pack(tools, &mut archive)?;
 
     let list = sources.join("modules.txt");

@@ -6,7 +6,10 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     collector,
-    verbs::{clear, completions, config, inject, logs, man, panic, profile, trace, traces},
+    verbs::{
+        clear, completions, config, inject, logs, man, panic, probes, profile, syscalls, top,
+        trace, traces,
+    },
 };
 
 /// Break, watch and repair the ObservaStack lab.
@@ -32,6 +35,15 @@ pub(crate) struct Args {
         hide_env = true
     )]
     pub(crate) injector: PathBuf,
+    /// The observer's socket.
+    #[arg(
+        long,
+        global = true,
+        env = "OBSERVASTACK_OBSERVER_SOCKET",
+        default_value = observastack_spec::kernel::OBSERVER_SOCKET,
+        hide_env = true
+    )]
+    pub(crate) observer: PathBuf,
     /// Where the services' admin sockets are.
     #[arg(long, global = true, default_value = "/run/observastack", hide = true)]
     pub(crate) runtime_directory: PathBuf,
@@ -59,8 +71,11 @@ pub(crate) enum Verb {
     Panic(panic::Panic),
     /// Show the lab's units, their health and versions, and active faults.
     Status,
-    /// Show what this kernel can do, and which faults work on it.
+    /// Show what this kernel can do, and which faults and probes work on it.
     Doctor,
+    Top(top::Top),
+    Syscalls(syscalls::Syscalls),
+    Probes(probes::Probes),
     Logs(logs::Logs),
     Traces(traces::Traces),
     Trace(trace::Trace),

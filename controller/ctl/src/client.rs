@@ -61,6 +61,15 @@ impl Client {
         }
     }
 
+    /// The observer's socket.
+    pub(crate) fn observer(socket: &Path) -> Self {
+        Self {
+            place: Place::Socket(socket.to_owned()),
+            hint: "is the observer running? systemctl status observastack-observer".to_owned(),
+            timeout: TIMEOUT,
+        }
+    }
+
     /// A service's admin socket.
     pub(crate) fn admin(socket: PathBuf, unit: &str) -> Self {
         Self {
@@ -109,7 +118,7 @@ impl Client {
         }
     }
 
-    /// Asks the injector; its refusals are failures.
+    /// Asks the injector or the observer; its refusals are failures.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -123,7 +132,7 @@ impl Client {
         let (status, answer) = self.send(method, path, "application/json", body).await?;
         if !status.is_success() {
             let refusal = serde_json::from_slice(&answer).unwrap_or_else(|_| ErrorBody {
-                error: format!("the injector answered {status}"),
+                error: format!("{} answered {status}", self.place),
                 code: ErrorCode::Internal,
                 fields: Vec::new(),
             });

@@ -17,7 +17,7 @@ pub(crate) enum Failure {
     /// What was watched is over before its time.
     #[error("{0}")]
     Ended(String),
-    /// The injector refused.
+    /// The injector or the observer refused.
     #[error("{}", .0.error)]
     Injector(ErrorBody),
     /// The collector has not what was asked for.

@@ -44,6 +44,22 @@ pub(crate) fn value(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// A duration for people: two or three digits and a unit.
+pub(crate) fn nanoseconds(ns: u64) -> String {
+    let value = ns as f64;
+    for (limit, divisor, unit) in [(1e3, 1.0, "ns"), (1e6, 1e3, "µs"), (1e9, 1e6, "ms")] {
+        if value < limit {
+            let value = value / divisor;
+            return if divisor == 1.0 || value >= 100.0 {
+                format!("{value:.0} {unit}")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+    }
+    format!("{:.1} s", value / 1e9)
+}
+
 /// Lays rows out in columns as wide as their widest cell; the last column is left as it is.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
@@ -81,6 +97,21 @@ mod tests {
             table(&["ID", "STATE"], &rows),
             "ID   STATE\n1    active\n234  x"
         );
+    }
+
+    #[test]
+    fn a_duration_has_a_unit_that_fits() {
+        for (ns, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (2048, "2.0 µs"),
+            (131_072, "131 µs"),
+            (1_500_000, "1.5 ms"),
+            (250_000_000, "250 ms"),
+            (68_719_476_736, "68.7 s"),
+        ] {
+            assert_eq!(nanoseconds(ns), text);
+        }
     }
 
     #[test]

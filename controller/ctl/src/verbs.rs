@@ -9,8 +9,11 @@ pub(crate) mod inject;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod panic;
+pub(crate) mod probes;
 pub(crate) mod profile;
 pub(crate) mod status;
+pub(crate) mod syscalls;
+pub(crate) mod top;
 pub(crate) mod trace;
 pub(crate) mod traces;
 
@@ -39,11 +42,13 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
     let Args {
         json,
         injector,
+        observer,
         runtime_directory,
         collector,
         verb,
     } = args;
     let injector = Client::injector(&injector);
+    let observer = Client::observer(&observer);
     let collector = Collector::new(collector);
     match verb {
         Verb::Inject(inject) => inject::run(*inject, &injector, json).await,
@@ -51,7 +56,10 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Verb::Clear(clear) => clear::run(&clear, &injector, json).await,
         Verb::Panic(panic) => panic::run(&panic, &injector, json).await,
         Verb::Status => status::run(&injector, &runtime_directory, json).await,
-        Verb::Doctor => doctor::run(&injector, json).await,
+        Verb::Doctor => doctor::run(&injector, &observer, json).await,
+        Verb::Top(top) => top::run(&top, &observer, json).await,
+        Verb::Syscalls(syscalls) => syscalls::run(&syscalls, &observer, json).await,
+        Verb::Probes(probes) => probes::run(&probes, &observer, json).await,
         Verb::Logs(logs) => logs::run(&logs, &collector, json).await,
         Verb::Traces(traces) => traces::run(&traces, &collector, json).await,
         Verb::Trace(trace) => trace::run(&trace, &collector, json).await,

@@ -16,7 +16,6 @@ pub mod journal;
 pub mod lease;
 pub mod panic;
 mod process;
-pub mod sock_diag;
 pub mod stress;
 pub mod tables;
 pub mod timer;

@@ -6,7 +6,8 @@
 //!
 //! - [`rule`]: what every rule has; [`decision`]: which events it faults; [`packet`]: which packets it is about;
 //! - [`unit`]: units and cgroups as the kernel knows them;
-//! - a module for each fault.
+//! - a module for each fault;
+//! - [`telemetry`]: what the probes of kernel telemetry count.
 #![cfg_attr(not(test), no_std)]
 #![warn(missing_docs)]
 
@@ -25,6 +26,7 @@ pub mod rule;
 pub mod signal;
 pub mod slow_receiver;
 pub mod syscall_error;
+pub mod telemetry;
 pub mod unit;
 
 #[cfg(feature = "user")]

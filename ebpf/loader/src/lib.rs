@@ -3,6 +3,8 @@
 //! - [`Loader`] owns the loaded programs and maps. One thread keeps it; nothing here locks.
 //! - [`capability`] asks the kernel what it can do, in three answers: yes, no, unknown, each with its reason.
 //! - [`offsets`] reads from the running kernel's BTF where its structures keep what the programs read.
+//! - [`observer`]: the probes of kernel telemetry, an object of their own.
+//! - [`sock_diag`]: the kernel's list of TCP sockets.
 //! - [`decisions`] turns the programs' aya-log lines into values.
 
 mod attachments;
@@ -14,8 +16,10 @@ mod faults;
 mod hook;
 mod loader;
 mod memory;
+pub mod observer;
 pub mod offsets;
 mod rule_map;
+pub mod sock_diag;
 mod units;
 
 pub use attachments::interfaces;

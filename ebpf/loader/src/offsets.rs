@@ -104,8 +104,16 @@ fn open(path: &Path) -> Result<Btf, btf_rs::Error> {
     Btf::from_bytes(&fs::read(path)?)
 }
 
+/// The running kernel's BTF. Some ten megabytes while it is held.
+pub(crate) fn open_kernel() -> Result<Btf, OffsetError> {
+    open(Path::new(KERNEL_BTF)).map_err(|source| OffsetError::Unreadable {
+        path: KERNEL_BTF.to_owned(),
+        source,
+    })
+}
+
 /// The offset in bytes of a member of a structure, also where it lies in an unnamed structure or union of it.
-fn member_offset(
+pub(crate) fn member_offset(
     btf: &Btf,
     structure: &'static str,
     member: &'static str,

@@ -7,7 +7,7 @@ use aya_ebpf::{
     Global,
     helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes},
     macros::{map, raw_tracepoint},
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, Queue},
     programs::RawTracePointContext,
 };
 use observastack_abi::unit::{
@@ -28,6 +28,14 @@ static CGROUP_OFFSETS: Global<CgroupOffsets> = Global::new(CgroupOffsets {
     _reserved: 0,
 });
 
+/// Whether a unit that nobody has named gets an index by itself; set by the loader. Faults want to know units that rules name,
+/// telemetry wants to know all.
+#[unsafe(no_mangle)]
+static ADOPT_UNITS: Global<u32> = Global::new(0);
+
+/// Indices that no unit has, for such units.
+#[map]
+static FREE_UNITS: Queue<u32> = Queue::with_max_entries(MAX_UNITS, 0);
 /// Cgroup ids of the target slices; the value is unused.
 #[map]
 static SLICES: HashMap<u64, u32> = HashMap::with_max_entries(16, 0);
@@ -120,7 +128,10 @@ fn on_mkdir(cgroup: *const u8) -> Option<()> {
             return None;
         }
         // SAFETY: both map values live as long as the program runs.
-        *unsafe { UNIT_NAMES.get(&*name) }?
+        match unsafe { UNIT_NAMES.get(&*name) } {
+            Some(unit) => *unit,
+            None => adopt(name)?,
+        }
     };
     write_place(id, place_entry(id, unit));
     if CGROUPS.insert(id, unit, 0).is_err()
@@ -129,6 +140,23 @@ fn on_mkdir(cgroup: *const u8) -> Option<()> {
         crate::atomic::fetch_increment(lost);
     }
     Some(())
+}
+
+/// Gives a unit an index. Cgroups are made one after the other (`cgroup_mutex`), so nobody else is doing this for the same name.
+#[inline(always)]
+fn adopt(name: *const UnitName) -> Option<u32> {
+    if ADOPT_UNITS.load() == 0 {
+        return None;
+    }
+    let Some(unit) = FREE_UNITS.pop().ok()?.filter(|unit| *unit < MAX_UNITS) else {
+        if let Some(lost) = CGROUPS_LOST.get_ptr_mut(0) {
+            crate::atomic::fetch_increment(lost);
+        }
+        return None;
+    };
+    // SAFETY: the name is in this CPU's own map value, which lives as long as the program runs.
+    UNIT_NAMES.insert(unsafe { &*name }, unit, 0).ok()?;
+    Some(unit)
 }
 
 #[inline(always)]
@@ -141,6 +169,14 @@ fn on_rmdir(cgroup: *const u8) -> Option<()> {
     write_place(id, place_entry(id, NO_UNIT));
     let _ = CGROUPS.remove(id);
     Some(())
+}
+
+/// The id of a cgroup of the unified hierarchy.
+#[inline(always)]
+#[allow(dead_code, reason = "only telemetry finds units by a cgroup's address")]
+pub(crate) fn id_of(cgroup: *const u8) -> Option<u64> {
+    let offsets = CGROUP_OFFSETS.load();
+    read(read(cgroup, offsets.cgroup_kn)?, offsets.kernfs_id)
 }
 
 /// The kernfs node of a cgroup on the unified hierarchy; ids of cgroup v1 hierarchies may be the same numbers.
@@ -156,7 +192,7 @@ fn unified_kernfs_of(cgroup: *const u8, offsets: &CgroupOffsets) -> Option<*cons
 
 /// Reads a member of a kernel structure.
 #[inline(always)]
-fn read<T>(base: *const u8, offset: u32) -> Option<T> {
+pub(crate) fn read<T>(base: *const u8, offset: u32) -> Option<T> {
     // SAFETY: `bpf_probe_read_kernel` handles faults; the loader took the offsets from this kernel's BTF.
     unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.ok()
 }

@@ -3,12 +3,12 @@
 
 mod cost;
 mod effect;
-mod ground;
+pub(crate) mod ground;
 mod hooks;
 mod loss;
 mod rules;
-mod run_time;
-mod swapped;
+pub(crate) mod run_time;
+pub(crate) mod swapped;
 
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,7 @@ impl Faults {
 }
 
 /// Beside version 1 hierarchies, the unified one has a directory of its own.
-fn default_root() -> PathBuf {
+pub(crate) fn default_root() -> PathBuf {
     let beside = Path::new("/sys/fs/cgroup/unified");
     let is_there = beside.join("cgroup.procs").exists();
     if is_there {

@@ -9,11 +9,14 @@ mod footprint;
 mod injector;
 mod load;
 mod loadgen;
+mod observer;
 mod otlp;
 mod overhead;
 mod probe;
+mod probes;
 mod proxy;
 mod stats;
+mod turns;
 mod worker;
 
 use std::process::ExitCode;
@@ -43,6 +46,10 @@ enum What {
     All,
     /// What the fault engine costs and how exact it is, on this kernel; needs no lab.
     Faults(faults::Faults),
+    /// What a probe of kernel telemetry costs an event, on this kernel; needs no lab.
+    Probes(probes::Probes),
+    /// What kernel telemetry costs the shop.
+    Observer(observer::Observer),
     /// Internal: the client in the unit under test.
     #[command(hide = true)]
     Probe(probe::Probe),
@@ -71,6 +78,8 @@ fn main() -> ExitCode {
         What::Otlp(otlp) => otlp.run(),
         What::Loadgen(loadgen) => loadgen.run(),
         What::Probe(probe) => probe.run(),
+        What::Probes(probes) => probes.run(),
+        What::Observer(observer) => observer.run(),
         What::Faults(faults) => faults.run(),
         What::Exchange(exchange) => exchange.run(),
         What::Hold(hold) => hold.run(),

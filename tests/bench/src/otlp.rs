@@ -1,10 +1,13 @@
 //! What telemetry costs the shop: nobody looks, Prometheus scrapes, and all of OTLP with profiles, in turns.
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::{load, stats::median};
+use crate::{
+    stats::median,
+    turns::{self, Figures, SHOP, systemctl},
+};
 
 /// The services whose environment is changed.
 const SERVICES: [&str; 3] = ["gateway", "api@", "inventory"];
@@ -21,7 +24,6 @@ pub(crate) struct Otlp {
     seconds: u64,
 }
 
-const SHOP: [&str; 5] = ["gateway", "api@1", "api@2", "inventory", "postgresql"];
 const COLLECTOR: [&str; 1] = ["collector"];
 
 /// Who is told, each with those before it.
@@ -49,18 +51,6 @@ const VARIANTS: [(Variant, &str); 5] = [
     (Variant::Dead, "the same, and the collector is stopped"),
 ];
 
-/// What one variant came to, a number for each turn.
-#[derive(Debug, Default)]
-struct Figures {
-    per_second: Vec<f64>,
-    /// CPU time of the services and their database for an answer, and of the collector's, at half load.
-    shop_us: Vec<f64>,
-    collector_us: Vec<f64>,
-    full_p99_ms: Vec<f64>,
-    half_p50_ms: Vec<f64>,
-    half_p99_ms: Vec<f64>,
-}
-
 impl Otlp {
     /// Measures in turns, prints a row for each variant, and leaves the lab as it was.
     pub(crate) fn run(&self) -> Result<()> {
@@ -81,8 +71,8 @@ impl Otlp {
                 median(&figures.full_p99_ms),
                 median(&figures.half_p50_ms),
                 median(&figures.half_p99_ms),
-                median(&figures.shop_us),
-                median(&figures.collector_us)
+                median(&figures.cpu_us[0]),
+                median(&figures.cpu_us[1])
             );
         }
         println!();
@@ -96,27 +86,8 @@ impl Otlp {
         for turn in 0..self.turns {
             for ((variant, name), figures) in VARIANTS.iter().zip(&mut all) {
                 set(Some(*variant))?;
-                load::saturate(Duration::from_secs(2))?;
-                let full = load::saturate(length)?;
-                // The same for all of them: half of what the first run of the reference took.
-                let rate = *half.get_or_insert(full.per_second / 2.0);
-                let (shop, collector) = (cpu_us(&SHOP)?, cpu_us(&COLLECTOR)?);
-                let paced = load::at_rate(rate, length)?;
-                let answers = paced.per_second * length.as_secs_f64();
-                figures.shop_us.push((cpu_us(&SHOP)? - shop) / answers);
-                figures
-                    .collector_us
-                    .push((cpu_us(&COLLECTOR)? - collector) / answers);
-                let ms = |ns: u64| ns as f64 / 1e6;
-                figures.per_second.push(full.per_second);
-                figures.full_p99_ms.push(ms(full.took.quantile_ns(0.99)));
-                figures.half_p50_ms.push(ms(paced.took.quantile_ns(0.5)));
-                figures.half_p99_ms.push(ms(paced.took.quantile_ns(0.99)));
-                eprintln!(
-                    "turn {turn}, {name}: {:.0} answers/s; at {rate:.0}/s p99 {:.2} ms",
-                    full.per_second,
-                    ms(paced.took.quantile_ns(0.99))
-                );
+                let told = figures.turn(length, &mut half, [&SHOP, &COLLECTOR])?;
+                eprintln!("turn {turn}, {name}: {told}");
             }
         }
         Ok(all)
@@ -161,37 +132,5 @@ fn set(variant: Option<Variant>) -> Result<()> {
     let mut words = vec!["restart"];
     words.extend(units.iter().map(String::as_str));
     systemctl(&words)?;
-    // The gateway's health checks have to find the API servers first.
-    for _ in 0..100 {
-        if load::saturate(Duration::from_millis(20)).is_ok() {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-    load::saturate(Duration::from_millis(20)).map(drop)
-}
-
-/// CPU time of units so far, as systemd accounts for it.
-fn cpu_us(units: &[&str]) -> Result<f64> {
-    let mut sum_ns = 0.0;
-    for unit in units {
-        let unit = format!("observastack-{unit}.service");
-        let output = Command::new("systemctl")
-            .args(["show", "--value", "--property", "CPUUsageNSec", &unit])
-            .output()
-            .context("cannot run systemctl")?;
-        let value = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        // One that is stopped has none.
-        sum_ns += value.parse::<f64>().unwrap_or_default();
-    }
-    Ok(sum_ns / 1e3)
-}
-
-fn systemctl(words: &[&str]) -> Result<()> {
-    let status = Command::new("systemctl")
-        .args(words)
-        .status()
-        .context("cannot run systemctl")?;
-    ensure!(status.success(), "systemctl {words:?}: {status}");
-    Ok(())
+    turns::wait_until_it_answers()
 }

@@ -80,6 +80,30 @@ fn answer(request: &str) -> Result<String> {
             std::hint::black_box(rustix::process::getppid());
             Ok(())
         }),
+        ["switches", times] => switches(times),
+        ["faults", times] => {
+            const PAGE: usize = 4096;
+            let times: usize = times.parse()?;
+            let started_ns = now_ns();
+            let mut memory = vec![0u8; times * PAGE];
+            memory
+                .chunks_mut(PAGE)
+                .for_each(|page| page[0] = std::hint::black_box(1));
+            std::hint::black_box(&memory);
+            Ok((now_ns() - started_ns).to_string())
+        }
+        ["round-trips", times] => {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+            let mut here = connect(listener.local_addr()?)?;
+            let (mut there, _) = listener.accept()?;
+            there.set_nodelay(true)?;
+            timed(times, || {
+                here.write_all(&[7; REQUEST_LEN])?;
+                one_answer(&mut there)?;
+                there.write_all(&[7; REQUEST_LEN])?;
+                one_answer(&mut here)
+            })
+        }
         ["requests", address, times] => {
             let mut stream = connect(address.parse()?)?;
             timed(times, || one_request(&mut stream))
@@ -137,10 +161,41 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
 }
 
 fn one_request(stream: &mut TcpStream) -> Result<()> {
-    let mut answer = [0; REQUEST_LEN];
     stream.write_all(&[7; REQUEST_LEN])?;
+    one_answer(stream)
+}
+
+fn one_answer(stream: &mut TcpStream) -> Result<()> {
+    let mut answer = [0; REQUEST_LEN];
     stream.read_exact(&mut answer)?;
     Ok(())
+}
+
+/// Two threads on one CPU wake each other through pipes: two switches and two wakeups each time.
+fn switches(times: &str) -> Result<String> {
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(0);
+    let before = rustix::thread::sched_getaffinity(None)?;
+    rustix::thread::sched_setaffinity(None, &one)?;
+    let ((mut here_in, mut there_out), (mut there_in, mut here_out)) = (io::pipe()?, io::pipe()?);
+    let other = thread::spawn(move || {
+        let mut byte = [0];
+        // Until the other end is gone.
+        while there_in.read_exact(&mut byte).is_ok() && there_out.write_all(&byte).is_ok() {}
+    });
+    let answer = timed(times, || {
+        let mut byte = [0];
+        here_out.write_all(&byte)?;
+        here_in.read_exact(&mut byte)?;
+        Ok(())
+    });
+    drop((here_out, here_in));
+    let ended = other.join();
+    rustix::thread::sched_setaffinity(None, &before)?;
+    if ended.is_err() {
+        bail!("a thread panicked");
+    }
+    answer
 }
 
 /// What became of numbered datagrams.

@@ -15,6 +15,7 @@ pub(crate) const CTL: &str = "/usr/bin/observastack-ctl";
 pub(crate) const INJECTOR_BINARY: &str = "/usr/lib/observastack/bin/observastack-injector";
 pub(crate) const GATEWAY_BINARY: &str = "/usr/lib/observastack/bin/observastack-gateway";
 pub(crate) const INJECTOR_SOCKET: &str = "/run/observastack/injector/injector.sock";
+pub(crate) const OBSERVER_SOCKET: &str = "/run/observastack/observer/observer.sock";
 pub(crate) const LOADGEN_SOCKET: &str = "/run/observastack/loadgen/loadgen.sock";
 pub(crate) const SHOP: &str = "http://127.0.0.1:8000";
 
@@ -27,12 +28,14 @@ pub(crate) const GUARD: &str = "observastack-guard.service";
 pub(crate) const INJECTOR: &str = "observastack-injector.service";
 pub(crate) const COLLECTOR: &str = "observastack-collector.service";
 pub(crate) const LOADGEN: &str = "observastack-loadgen.service";
+pub(crate) const OBSERVER: &str = "observastack-observer.service";
 pub(crate) const PROMETHEUS: &str = "observastack-prometheus.service";
 pub(crate) const SUT_SLICE: &str = "observastack-sut.slice";
 
 /// Every unit that runs all the time.
-pub(crate) const UNITS: [&str; 10] = [
+pub(crate) const UNITS: [&str; 11] = [
     GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, GUARD, INJECTOR, COLLECTOR, PROMETHEUS, LOADGEN,
+    OBSERVER,
 ];
 
 /// The units that faults may break.

@@ -23,6 +23,7 @@ mod life;
 mod life_unit;
 mod loadgen;
 mod mtu_blackhole;
+mod observer;
 mod otlp;
 mod packet_loss;
 mod packet_loss_out;
@@ -94,6 +95,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         otlp::tests(),
         collector::tests(),
         loadgen::tests(),
+        observer::tests(),
         collector_disk::tests(),
         config::tests(),
         disk_full::tests(),

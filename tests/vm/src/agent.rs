@@ -2,6 +2,7 @@
 
 mod calls;
 mod streams;
+mod work;
 
 use std::{
     fmt,

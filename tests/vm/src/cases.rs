@@ -16,6 +16,7 @@ mod signal;
 mod slow_receiver;
 mod syscall_error;
 mod tcp_loss;
+mod telemetry;
 mod time;
 mod tools;
 mod units;
@@ -68,6 +69,10 @@ pub(crate) fn all(lab: &Lab) -> Vec<Trial> {
         ),
         ("decisions", PacketLoss, decisions::CASES),
         ("limits", PacketLoss, limits::CASES),
+        // The probes need what this fault needs, and no more.
+        ("telemetry", Signal, telemetry::CASES),
+        ("telemetry::network", Signal, telemetry::NETWORK),
+        ("telemetry::machine", Signal, telemetry::MACHINE),
     ];
     let mut trials = Vec::new();
     for (story, kind, cases) in stories {

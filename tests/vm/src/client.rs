@@ -7,6 +7,7 @@
 mod calls;
 mod connections;
 mod sinks;
+mod work;
 
 use std::{
     fmt::Write as _,
@@ -122,6 +123,29 @@ impl Client {
             }
             ["getppid", log, times] => {
                 calls::getppid(Path::new(log), times.parse()?)?;
+                Ok(String::new())
+            }
+            ["burn", cpu, ms] => {
+                let length = Duration::from_millis(ms.parse()?);
+                Ok(work::burn(cpu.parse()?, length)?.to_string())
+            }
+            ["touch", pages] => Ok(work::touch(pages.parse()?)?.to_string()),
+            ["eat", bytes] => Ok(work::eat(bytes.parse()?)),
+            ["resets", address, times] => {
+                work::resets(address.parse()?, times.parse()?)?;
+                Ok(String::new())
+            }
+            ["requests", address, times] => {
+                work::requests(address.parse()?, times.parse()?)?;
+                Ok(String::new())
+            }
+            ["direct-io", path, reads, writes, flushes] => {
+                let (reads, writes) = (reads.parse()?, writes.parse()?);
+                work::direct_io(Path::new(path), reads, writes, flushes.parse()?)?;
+                Ok(String::new())
+            }
+            ["open-missing", times] => {
+                work::open_missing(times.parse()?);
                 Ok(String::new())
             }
             _ => bail!("a client doesn't know the request `{request}`"),

@@ -7,7 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use observastack_loader::{Armed, Loader, Place, Rule, abi::counts::RuleCounts, has_tcx};
+use observastack_loader::{
+    Armed, Loader, Place, Rule,
+    abi::counts::RuleCounts,
+    has_tcx,
+    observer::{Observer, Probe},
+};
 use rustix::process::{WaitOptions, wait};
 
 use crate::{
@@ -119,6 +124,18 @@ impl Scene {
     /// Makes a unit and starts a client in it.
     pub(crate) fn unit(&self, name: &str) -> Result<Agent> {
         self.client(&self.make_unit(name)?)
+    }
+
+    /// Loads the probes for this scene's slice, with these ones on.
+    pub(crate) fn observe(&self, probes: &[Probe]) -> Result<Observer> {
+        let slices = [self.slice_name.clone()];
+        // Both objects are made together and lie together.
+        let object = self.lab.object.with_file_name("observer.bpf.o");
+        let mut observer = Observer::load(&object, &self.lab.cgroup_root, &slices)?;
+        for probe in probes {
+            observer.switch_on(*probe)?;
+        }
+        Ok(observer)
     }
 
     /// Makes what programs at the interface need, where the kernel has no tcx.

@@ -40,6 +40,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "observastack-telemetry",
         ],
     ),
+    (
+        "observastack-observer",
+        &[
+            "observastack-spec",
+            "observastack-loader",
+            "observastack-abi",
+            "observastack-telemetry",
+        ],
+    ),
     ("observastack-ctl", &["observastack-spec"]),
     (
         "observastack-vm-tests",

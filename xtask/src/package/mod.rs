@@ -14,12 +14,13 @@ use crate::{apt, build_ebpf, lock, paths};
 use tree::Tree;
 
 /// Programs of the workspace and where the package puts them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("observastack-gateway", "usr/lib/observastack/bin"),
     ("observastack-api", "usr/lib/observastack/bin"),
     ("observastack-inventory", "usr/lib/observastack/bin"),
     ("observastack-collector", "usr/lib/observastack/bin"),
     ("observastack-injector", "usr/lib/observastack/bin"),
+    ("observastack-observer", "usr/lib/observastack/bin"),
     ("observastack-ctl", "usr/bin"),
     ("observastack-loadgen", "usr/bin"),
 ];
@@ -184,6 +185,11 @@ fn assemble(work: &Path, object: &Path) -> Result<Tree> {
     tree.copy(
         object,
         "usr/lib/observastack/ebpf/observastack.bpf.o",
+        0o644,
+    )?;
+    tree.copy(
+        &paths::bpf_observer(),
+        "usr/lib/observastack/ebpf/observer.bpf.o",
         0o644,
     )?;
 

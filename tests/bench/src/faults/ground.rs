@@ -13,23 +13,23 @@ use observastack_loader::Loader;
 use super::rules::{HOUR, after_ns};
 
 /// The unit whose events are measured.
-pub(super) const UNIT: &str = "measured.service";
+pub(crate) const UNIT: &str = "measured.service";
 
 /// A unit that has rules, and nothing to do.
-pub(super) const OTHER: &str = "other.service";
+pub(crate) const OTHER: &str = "other.service";
 
 /// A slice with two units.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     root: PathBuf,
     slice_name: String,
     /// Outermost first.
     made: Vec<PathBuf>,
     /// The measured unit's cgroup.
-    pub(super) unit: PathBuf,
+    pub(crate) unit: PathBuf,
 }
 
 impl Ground {
-    pub(super) fn make(root: &Path) -> Result<Self> {
+    pub(crate) fn make(root: &Path) -> Result<Self> {
         let slice_name = format!("observastack-bench{}.slice", std::process::id());
         let outer = root.join("observastack.slice");
         let slice = outer.join(&slice_name);
@@ -59,7 +59,7 @@ impl Ground {
     }
 
     /// The slice's name, as the loader takes it.
-    pub(super) fn slice_name(&self) -> &str {
+    pub(crate) fn slice_name(&self) -> &str {
         &self.slice_name
     }
 }

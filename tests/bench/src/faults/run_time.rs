@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// Keeps the statistics on; puts the switch back when dropped.
-pub(super) struct Statistics {
+pub(crate) struct Statistics {
     before: String,
 }
 
 impl Statistics {
-    pub(super) fn on() -> Result<Self> {
+    pub(crate) fn on() -> Result<Self> {
         let before = fs::read_to_string(SWITCH).with_context(|| format!("cannot read {SWITCH}"))?;
         fs::write(SWITCH, "1").with_context(|| format!("cannot write {SWITCH}"))?;
         Ok(Self { before })

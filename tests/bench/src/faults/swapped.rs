@@ -16,7 +16,7 @@ const EMPTY: &str = "empty_";
 const NAME_LEN: usize = 4;
 
 /// Swaps the names of each program and its empty one.
-pub(super) fn swapped(object: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn swapped(object: &[u8]) -> Result<Vec<u8>> {
     let file = ElfFile::<FileHeader64<Endianness>>::parse(object)?;
     let endian = file.endian();
     let table = file

@@ -9,7 +9,7 @@ use crate::{
     command, figures,
     lab::{
         self, API_1, API_2, COLLECTOR, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, LOADGEN,
-        POSTGRESQL, PROMETHEUS,
+        OBSERVER, POSTGRESQL, PROMETHEUS,
     },
     story::test,
     systemd,
@@ -27,7 +27,7 @@ pub(super) fn tests() -> Vec<Trial> {
             users,
         ),
         test(
-            "hardening::the_injector_holds_four_capabilities_and_the_guard_two",
+            "hardening::the_injector_holds_four_capabilities_and_guard_and_observer_two",
             capabilities,
         ),
         test(
@@ -58,7 +58,7 @@ fn exposure() -> Result<()> {
             exposed.push((unit, tenths));
         }
     }
-    for unit in [INJECTOR, GUARD] {
+    for unit in [INJECTOR, GUARD, OBSERVER] {
         let tenths = exposure_tenths(unit)?;
         figures::note(format!(
             "{unit}: {}.{}, privileged",
@@ -103,6 +103,7 @@ fn users() -> Result<()> {
         ),
         (INJECTOR, "root", "observastack-control.slice"),
         (GUARD, "root", "observastack-control.slice"),
+        (OBSERVER, "root", "observastack-control.slice"),
     ] {
         let mut checked = 0;
         for process in systemd::processes(unit)? {
@@ -146,6 +147,7 @@ fn capabilities() -> Result<()> {
     for (unit, expected) in [
         (INJECTOR, allowed),
         (GUARD, reverts),
+        (OBSERVER, 1 << 38 | 1 << 39),
         (GATEWAY, 0),
         (API_1, 0),
         (INVENTORY, 0),
@@ -185,6 +187,8 @@ fn sockets() -> Result<()> {
         "{}",
         owner(lab::INJECTOR_SOCKET)?
     );
+    let observer = owner(lab::OBSERVER_SOCKET)?;
+    ensure!(observer == "root:observastack 660", "{observer}");
     let loadgen = owner(lab::LOADGEN_SOCKET)?;
     ensure!(
         loadgen == "observastack-loadgen:observastack 660",

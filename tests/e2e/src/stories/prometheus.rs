@@ -68,7 +68,7 @@ fn value(expression: &str) -> Result<f64> {
 }
 
 /// What is scraped, by its `instance`.
-const SCRAPED: [&str; 8] = [
+const SCRAPED: [&str; 9] = [
     "api@1",
     "api@2",
     "collector",
@@ -76,6 +76,7 @@ const SCRAPED: [&str; 8] = [
     "injector",
     "inventory",
     "loadgen",
+    "observer",
     "prometheus",
 ];
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, io, net::IpAddr, os::unix::fs::MetadataExt, pat
 use tracing::{debug, warn};
 
 use super::{Choice, Pace, Run, with_descendants};
-use crate::host::sock_diag::{Connection, SockDiag};
+use observastack_loader::sock_diag::{Connection, SockDiag};
 
 /// Destroys connections.
 #[derive(Clone, Debug)]

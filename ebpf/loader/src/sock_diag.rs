@@ -1,6 +1,6 @@
-//! The kernel's list of TCP connections, and the call that destroys one (`SOCK_DESTROY`), over netlink.
+//! The kernel's list of TCP sockets: connections, the call that destroys one (`SOCK_DESTROY`), and listeners, over netlink.
 //!
-//! What `ss -K` does, without running `ss`: a share of the connections can be chosen, and each is told by its cookie. Needs
+//! What `ss -K` and `ss -lm` do, without running `ss`: a share of the connections can be chosen, and each is told by its cookie. Needs
 //! `CAP_NET_ADMIN` and a kernel with `CONFIG_INET_DIAG_DESTROY` (Debian's have it). It sees one network namespace, its own.
 
 use std::{
@@ -32,8 +32,14 @@ const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 /// The state `TCP_ESTABLISHED` as a bit.
 const ESTABLISHED: u32 = 1 << 1;
+/// The state `TCP_LISTEN` as a bit.
+const LISTEN: u32 = 1 << 10;
 /// The attribute with the id of the cgroup that made the socket.
 const INET_DIAG_CGROUP_ID: u16 = 21;
+/// The attribute with the socket's memory figures, asked for by its own bit.
+const INET_DIAG_SKMEMINFO: u16 = 7;
+/// Where those have the number of drops (`SK_MEMINFO_DROPS`, `include/uapi/linux/sock_diag.h`).
+const MEMORY_DROPS: usize = 8;
 /// Lengths of `nlmsghdr`, `inet_diag_sockid`, `inet_diag_msg`.
 const HEADER: usize = 16;
 const SOCKET_ID: usize = 48;
@@ -52,6 +58,24 @@ pub struct Connection {
     pub peer_port: u16,
     family: u8,
     id: [u8; SOCKET_ID],
+}
+
+/// A socket that listens for TCP connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The cgroup that made the socket.
+    pub cgroup_id: u64,
+    /// The number that the kernel gives to no other socket.
+    pub cookie: u64,
+    /// The port.
+    pub port: u16,
+    /// Connections that wait to be accepted.
+    pub waiting: u32,
+    /// How many may wait (`listen(2)`'s backlog).
+    pub limit: u32,
+    /// Connections that were asked for and thrown away since it listens, mostly because that many waited (`sk_drops`, which
+    /// `TcpExtListenDrops` sums up for the whole machine).
+    pub drops: u32,
 }
 
 /// A netlink socket.
@@ -106,6 +130,27 @@ impl SockDiag {
         Ok(found)
     }
 
+    /// Every listening socket, IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn listeners(&mut self) -> io::Result<Vec<Listener>> {
+        let mut found = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            let extensions = 1 << (INET_DIAG_SKMEMINFO - 1);
+            self.send_asking(
+                extensions,
+                SOCK_DIAG_BY_FAMILY,
+                NLM_F_DUMP,
+                family,
+                LISTEN,
+                &[0; SOCKET_ID],
+            )?;
+            self.receive(|body| found.extend(listener(body)))?;
+        }
+        Ok(found)
+    }
+
     /// Destroys a connection: ECONNABORTED here, a reset for the peer. False where it is gone already.
     pub fn destroy(&mut self, connection: &Connection) -> io::Result<bool> {
         self.send(
@@ -136,6 +181,18 @@ impl SockDiag {
         states: u32,
         id: &[u8; SOCKET_ID],
     ) -> io::Result<()> {
+        self.send_asking(0, kind, flags, family, states, id)
+    }
+
+    fn send_asking(
+        &mut self,
+        extensions: u8,
+        kind: u16,
+        flags: u16,
+        family: u8,
+        states: u32,
+        id: &[u8; SOCKET_ID],
+    ) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let length = HEADER + 8 + SOCKET_ID;
         let mut message = Vec::with_capacity(length);
@@ -144,7 +201,7 @@ impl SockDiag {
         message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
         message.extend(self.sequence.to_ne_bytes());
         message.extend(0_u32.to_ne_bytes());
-        message.extend([family, IPPROTO_TCP, 0, 0]);
+        message.extend([family, IPPROTO_TCP, extensions, 0]);
         message.extend(states.to_ne_bytes());
         message.extend(id);
         rustix::net::send(&self.socket, &message, SendFlags::empty())?;
@@ -219,6 +276,21 @@ fn connection(body: &[u8]) -> Option<Connection> {
     })
 }
 
+/// Reads an `inet_diag_msg` of a listening socket: its queue's length and limit are where a connection has its own queues' lengths.
+fn listener(body: &[u8]) -> Option<Listener> {
+    let connection = connection(body)?;
+    let memory = attribute(&body[MESSAGE..], INET_DIAG_SKMEMINFO)
+        .filter(|value| value.len() >= 4 * (MEMORY_DROPS + 1))?;
+    Some(Listener {
+        cgroup_id: connection.cgroup_id,
+        cookie: connection.cookie(),
+        port: connection.local_port,
+        waiting: u32::from_ne_bytes(bytes(body, 56)),
+        limit: u32::from_ne_bytes(bytes(body, 60)),
+        drops: u32::from_ne_bytes(bytes(memory, 4 * MEMORY_DROPS)),
+    })
+}
+
 fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
     while rest.len() >= 4 {
         let length = usize::from(u16::from_ne_bytes(bytes(rest, 0)));
@@ -262,6 +334,33 @@ mod tests {
         body[0] = AF_INET;
         body.extend([255, 0, 21, 0, 1, 2]);
         assert_eq!(connection(&body), None);
+    }
+
+    #[test]
+    fn a_listener_tells_its_queue_and_what_it_threw_away() {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        rustix::net::bind(&socket, &any).unwrap();
+        rustix::net::listen(&socket, 1).unwrap();
+        let address = TcpListener::from(socket);
+        let port = address.local_addr().unwrap().port();
+        let mut diag = SockDiag::open().unwrap();
+        let mut look = || {
+            let mut all = diag.listeners().unwrap().into_iter();
+            all.find(|listener| listener.port == port).unwrap()
+        };
+        let empty = look();
+        assert_eq!((empty.waiting, empty.limit, empty.drops), (0, 1, 0));
+        let clients: Vec<_> = (0..2)
+            .map(|_| TcpStream::connect(address.local_addr().unwrap()).unwrap())
+            .collect();
+        assert_eq!(look().waiting, 2);
+        // The queue is full now: the kernel throws the next one's first packets away.
+        let late =
+            TcpStream::connect_timeout(&address.local_addr().unwrap(), Duration::from_millis(200));
+        assert!(late.is_err(), "{late:?}");
+        assert!(look().drops >= 1, "{:?}", look());
+        drop(clients);
     }
 
     /// Destroying needs root; the test runs as root wherever the project is built.

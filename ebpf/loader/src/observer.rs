@@ -1,0 +1,297 @@
+//! The loaded probes of kernel telemetry and what they have counted.
+//!
+//! - [`Probe`]: what can be switched on and off; [`Observer`]: the loaded programs, owned by one thread;
+//! - [`Snapshot`]: everything that was counted so far, summed up over the CPUs;
+//! - [`event`]: rare things, decoded from the ring buffer.
+
+mod clear;
+pub mod event;
+mod offsets;
+mod probe;
+mod snapshot;
+mod units;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, MapError, RingBuf},
+    programs::{ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink},
+};
+pub use probe::Probe;
+pub use snapshot::{ProgramRuns, Snapshot};
+
+use self::{event::Event, units::ObservedUnits};
+use crate::{LoadError, chain, memory, offsets as kernel};
+
+/// Raw tracepoints that keep the unit table current; programs and tracepoints have the same names.
+const UNIT_TRACEPOINTS: [&str; 2] = ["cgroup_mkdir", "cgroup_rmdir"];
+
+/// How one probe stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeState {
+    /// The probe.
+    pub probe: Probe,
+    /// Whether its programs are attached.
+    pub is_on: bool,
+    /// Why this kernel cannot do it.
+    pub refusal: Option<String>,
+}
+
+/// Why a probe could not be switched on, or be given what it needs.
+#[derive(Debug, thiserror::Error)]
+pub enum SwitchError {
+    /// This kernel can't do it.
+    #[error("this kernel cannot do `{}`: {reason}", probe.name())]
+    Refused {
+        /// The probe.
+        probe: Probe,
+        /// What the kernel or its BTF said.
+        reason: String,
+    },
+    /// There is no such unit.
+    #[error(
+        "no unit `{0}` is known; observed are the units of the observed slices, once they have run"
+    )]
+    NoUnit(String),
+    /// A map could not be written.
+    #[error("cannot write the kernel's tables: {0}")]
+    Map(#[from] MapError),
+}
+
+/// The probes' programs and maps. Dropping it detaches everything.
+///
+/// Needs a kernel from 6.1 with BTF, `CAP_BPF` and `CAP_PERFMON`.
+pub struct Observer {
+    // Links go before the programs that they belong to.
+    links: BTreeMap<Probe, Vec<RawTracePointLink>>,
+    _unit_links: Vec<RawTracePointLink>,
+    refusals: BTreeMap<Probe, String>,
+    units: ObservedUnits,
+    drop_reasons: BTreeMap<u32, String>,
+    events: RingBuf<MapData>,
+    listeners: HashMap<MapData, u32, u32>,
+    syscall_units: Array<MapData, u32>,
+    ebpf: Ebpf,
+}
+
+impl Observer {
+    /// Loads the object, has the kernel verify every program, and starts to follow the units of `slices`. No probe is on yet.
+    ///
+    /// # Errors
+    /// The object, the BTF, or the programs that find units do not load. A probe that does not is no error: see [`Self::states`].
+    pub fn load(object: &Path, cgroup_root: &Path, slices: &[String]) -> Result<Self, LoadError> {
+        let bytes = fs::read(object).map_err(|source| LoadError::Object {
+            path: object.to_owned(),
+            source,
+        })?;
+        let cgroup = &kernel::of_this_kernel()?.cgroup;
+        let found = offsets::read(&kernel::open_kernel()?);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("CGROUP_OFFSETS", cgroup, true)
+            .override_global("PROBE_OFFSETS", &found.offsets, true)
+            .override_global("ADOPT_UNITS", &1u32, true)
+            .load(&bytes)
+            .map_err(|error| LoadError::Ebpf(Box::new(error)))?;
+        let mut refusals = found.missing;
+        for probe in Probe::ALL {
+            for (program, _) in probe.programs() {
+                if let Err(error) = load_program(&mut ebpf, program) {
+                    refusals.entry(probe).or_insert_with(|| chain(&error));
+                }
+            }
+        }
+        let incomplete = LoadError::Incomplete;
+        let events = take(&mut ebpf, "EVENTS")
+            .and_then(|map| RingBuf::try_from(map).ok())
+            .ok_or(incomplete("EVENTS"))?;
+        let listeners = take(&mut ebpf, "LISTENERS")
+            .and_then(|map| HashMap::try_from(map).ok())
+            .ok_or(incomplete("LISTENERS"))?;
+        let syscall_units = take(&mut ebpf, "SYSCALL_UNITS")
+            .and_then(|map| Array::try_from(map).ok())
+            .ok_or(incomplete("SYSCALL_UNITS"))?;
+        let mut units =
+            ObservedUnits::take(&mut ebpf, cgroup_root, slices).ok_or(incomplete("unit table"))?;
+        let mut unit_links = Vec::new();
+        for program in UNIT_TRACEPOINTS {
+            let attached = load_program(&mut ebpf, program)
+                .and_then(|()| attach_program(&mut ebpf, program, program));
+            unit_links.push(attached.map_err(|source| LoadError::Units {
+                program,
+                source: Box::new(source),
+            })?);
+        }
+        units.follow()?;
+        memory::give_back();
+        Ok(Self {
+            links: BTreeMap::new(),
+            _unit_links: unit_links,
+            refusals,
+            units,
+            drop_reasons: found.drop_reasons,
+            events,
+            listeners,
+            syscall_units,
+            ebpf,
+        })
+    }
+
+    /// How every probe stands.
+    pub fn states(&self) -> Vec<ProbeState> {
+        let state = |probe| ProbeState {
+            probe,
+            is_on: self.links.contains_key(&probe),
+            refusal: self.refusals.get(&probe).cloned(),
+        };
+        Probe::ALL.into_iter().map(state).collect()
+    }
+
+    /// Switches a probe on: all of its programs, or none.
+    ///
+    /// # Errors
+    /// This kernel cannot do it.
+    pub fn switch_on(&mut self, probe: Probe) -> Result<(), SwitchError> {
+        if self.links.contains_key(&probe) {
+            return Ok(());
+        }
+        let refused = |reason: &str| SwitchError::Refused {
+            probe,
+            reason: reason.to_owned(),
+        };
+        if let Some(reason) = self.refusals.get(&probe) {
+            return Err(refused(reason));
+        }
+        let mut links = Vec::new();
+        for (program, tracepoint) in probe.programs() {
+            match attach_program(&mut self.ebpf, program, tracepoint) {
+                Ok(link) => links.push(link),
+                Err(error) => {
+                    let reason = format!(
+                        "cannot attach `{program}` to `{tracepoint}`: {}",
+                        chain(&error)
+                    );
+                    self.refusals.insert(probe, reason.clone());
+                    return Err(refused(&reason));
+                }
+            }
+        }
+        self.links.insert(probe, links);
+        Ok(())
+    }
+
+    /// Switches a probe off. What it has counted stays.
+    pub fn switch_off(&mut self, probe: Probe) {
+        self.links.remove(&probe);
+    }
+
+    /// Counts the system calls of a unit, or no longer. The probe itself is switched apart from it.
+    ///
+    /// # Errors
+    /// There is no such unit.
+    pub fn observe_syscalls(&mut self, unit: &str, on: bool) -> Result<(), SwitchError> {
+        let index = self
+            .units
+            .index_of(unit)
+            .ok_or_else(|| SwitchError::NoUnit(unit.to_owned()))?;
+        Ok(self.syscall_units.set(index, u32::from(on), 0)?)
+    }
+
+    /// Tells the programs which units listen on which TCP ports.
+    ///
+    /// # Errors
+    /// The kernel's table cannot be read or written.
+    pub fn set_listeners(&mut self, listeners: &BTreeMap<u16, u64>) -> Result<(), MapError> {
+        let now: BTreeMap<u32, u32> = listeners
+            .iter()
+            .filter_map(|(port, cgroup)| {
+                Some((u32::from(*port), self.units.index_of_cgroup(*cgroup)?))
+            })
+            .collect();
+        let before: BTreeMap<u32, u32> = self.listeners.iter().filter_map(Result::ok).collect();
+        for port in before.keys().filter(|port| !now.contains_key(port)) {
+            self.listeners.remove(port)?;
+        }
+        for (port, unit) in &now {
+            if before.get(port) != Some(unit) {
+                self.listeners.insert(port, unit, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of the unit that a cgroup belongs to.
+    pub fn unit_of_cgroup(&self, cgroup: u64) -> Option<&str> {
+        self.units.name_of(self.units.index_of_cgroup(cgroup)?)
+    }
+
+    /// Notices units and slices that were made since the last call. Where many units came and went, what was counted of those that
+    /// are gone for longest is forgotten, so that there is room for others.
+    ///
+    /// # Errors
+    /// The kernel's tables cannot be read or written.
+    pub fn follow(&mut self) -> Result<(), MapError> {
+        self.units.follow()?;
+        for index in self.units.superfluous() {
+            if self.units.forget(index) {
+                clear::unit(&mut self.ebpf, index)?;
+                self.syscall_units.set(index, 0, 0)?;
+                self.units.give_back(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Events since the last call, at most so many; more stay for the next one.
+    pub fn events(&mut self, most: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.len() < most
+            && let Some(bytes) = self.events.next()
+        {
+            if let Some(raw) = event::decode(&bytes) {
+                events.push(raw);
+            }
+        }
+        events
+    }
+
+    /// The name of a unit's index; `None` for what is no unit.
+    pub fn unit_name(&self, index: u32) -> Option<&str> {
+        self.units.name_of(index)
+    }
+
+    /// Everything that was counted so far.
+    ///
+    /// # Errors
+    /// The kernel's maps cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, MapError> {
+        snapshot::take(&self.ebpf, &self.units, &self.drop_reasons)
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Option<aya::maps::Map> {
+    ebpf.take_map(name)
+}
+
+fn raw_tracepoint<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &str,
+) -> Result<&'a mut RawTracePoint, ProgramError> {
+    ebpf.program_mut(program)
+        .ok_or(ProgramError::NotLoaded)?
+        .try_into()
+}
+
+fn load_program(ebpf: &mut Ebpf, program: &str) -> Result<(), ProgramError> {
+    raw_tracepoint(ebpf, program)?.load()
+}
+
+fn attach_program(
+    ebpf: &mut Ebpf,
+    program: &str,
+    tracepoint: &str,
+) -> Result<RawTracePointLink, ProgramError> {
+    let program = raw_tracepoint(ebpf, program)?;
+    let link = program.attach(tracepoint)?;
+    program.take_link(link)
+}

@@ -1,0 +1,116 @@
+//! System calls of units that were asked for: how many of each, with which errno, and how long they took.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{map, raw_tracepoint},
+    maps::{Array, PerCpuHashMap},
+    programs::RawTracePointContext,
+};
+use observastack_abi::telemetry::{
+    UNITS,
+    histogram::{EMPTY, Histogram},
+    syscalls::{CALL_PLACES, Entered, MAX_SERIES, Series, failed, place_of},
+};
+
+use super::{ON_DEMAND, lose, now_ns, unit_of_current};
+
+/// Highest errno (`include/linux/err.h`).
+const MAX_ERRNO: i64 = 4095;
+
+/// Which units are asked for: not 0.
+#[map]
+static SYSCALL_UNITS: Array<u32> = Array::with_max_entries(UNITS, 0);
+/// How long calls took.
+#[map]
+static SYSCALLS: PerCpuHashMap<Series, Histogram> =
+    PerCpuHashMap::with_max_entries(MAX_SERIES, ON_DEMAND);
+/// How many failed, by number and errno.
+#[map]
+static SYSCALL_ERRORS: PerCpuHashMap<Series, u64> =
+    PerCpuHashMap::with_max_entries(MAX_SERIES, ON_DEMAND);
+/// Calls on their way.
+#[map]
+static CALLS: Array<Entered> = Array::with_max_entries(CALL_PLACES, 0);
+
+/// Arguments: `regs`, `id`.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
+    let _ = on_enter(ctx.arg::<u64>(1) as u32);
+    0
+}
+
+/// Arguments: `regs`, `ret`.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
+    let _ = on_exit(ctx.arg(1));
+    0
+}
+
+#[inline(always)]
+fn on_enter(number: u32) -> Option<()> {
+    let unit = unit_of_current();
+    if *SYSCALL_UNITS.get(unit)? == 0 {
+        return None;
+    }
+    let thread = bpf_get_current_pid_tgid();
+    let call = CALLS.get_ptr_mut(place_of(thread))?;
+    // SAFETY: a live map value; whoever overwrites it meanwhile leaves its own thread in it, which is looked at.
+    unsafe {
+        (*call).at_ns = now_ns();
+        (*call).number = number;
+        (*call).unit = unit;
+        (*call).thread = thread;
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn on_exit(returned: i64) -> Option<()> {
+    let unit = unit_of_current();
+    if *SYSCALL_UNITS.get(unit)? == 0 {
+        return None;
+    }
+    let thread = bpf_get_current_pid_tgid();
+    let call = CALLS.get_ptr_mut(place_of(thread))?;
+    // SAFETY: a live map value.
+    let entered = unsafe { *call };
+    if entered.thread != thread {
+        // Entered before this was switched on, or overwritten.
+        lose(|losses| &mut losses.beginnings);
+        return None;
+    }
+    // SAFETY: as above.
+    unsafe { (*call).thread = 0 };
+    let series = Series {
+        unit,
+        call: entered.number,
+    };
+    let histogram = match SYSCALLS.get_ptr_mut(series) {
+        Some(histogram) => histogram,
+        None => {
+            if SYSCALLS.insert(series, EMPTY, 0).is_err() {
+                lose(|losses| &mut losses.series);
+            }
+            SYSCALLS.get_ptr_mut(series)?
+        }
+    };
+    // SAFETY: this CPU's own map value; the kernel does not run this program inside itself.
+    unsafe { &mut *histogram }.add(now_ns().saturating_sub(entered.at_ns));
+    if (-MAX_ERRNO..0).contains(&returned) {
+        count_error(Series {
+            unit,
+            call: failed(entered.number, -returned as u32),
+        });
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn count_error(series: Series) {
+    if let Some(errors) = SYSCALL_ERRORS.get_ptr_mut(series) {
+        // SAFETY: as above.
+        unsafe { *errors = (*errors).wrapping_add(1) };
+    } else if SYSCALL_ERRORS.insert(series, 1, 0).is_err() {
+        lose(|losses| &mut losses.series);
+    }
+}

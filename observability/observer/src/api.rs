@@ -1,0 +1,243 @@
+//! The API on the observer's socket, and `/metrics` on a loopback port.
+//!
+//! ```text
+//! GET  /v1/kernel           everything that was counted, by unit
+//! GET  /v1/events           rare things from now on, one JSON object a line
+//! GET  /v1/probes           how the probes stand
+//! PUT  /v1/probes/NAME      {"on": true}
+//! PUT  /v1/syscalls/UNIT    {"on": true}: counts the unit's system calls; the probe is on while any unit's are
+//! ```
+
+use std::{collections::BTreeSet, convert::Infallible, path::PathBuf, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, State, rejection::JsonRejection},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::{get, put},
+};
+use observastack_loader::observer::{Probe, SwitchError};
+use observastack_spec::{
+    api::{ErrorBody, ErrorCode},
+    kernel::{KernelReport, ProbeList, ProbeStatus, ProgramRuns, Switch},
+};
+use observastack_telemetry::metrics::{self, Registry};
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio_stream::{StreamExt as _, wrappers::BroadcastStream};
+use tracing::info;
+
+use crate::{
+    cgroups::missing_controller,
+    engine::{Engine, EngineError, Told},
+    metrics::Shown,
+};
+
+/// What every request needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) engine: Engine,
+    pub(crate) cgroup_root: PathBuf,
+    /// Units whose system calls are counted.
+    pub(crate) syscall_units: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// What went wrong, for whoever asked.
+struct Failure(StatusCode, ErrorCode, String);
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let (status, code) = match &error {
+            EngineError::Stopped | EngineError::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Conflict)
+            }
+            EngineError::Kernel(_) | EngineError::Switch(SwitchError::Map(_)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal)
+            }
+            EngineError::Switch(SwitchError::NoUnit(_)) => {
+                (StatusCode::NOT_FOUND, ErrorCode::UnknownUnit)
+            }
+            EngineError::Switch(SwitchError::Refused { .. }) => {
+                (StatusCode::CONFLICT, ErrorCode::Unsupported)
+            }
+        };
+        Self(status, code, error.to_string())
+    }
+}
+
+impl Failure {
+    fn not_found(error: String) -> Self {
+        Self(StatusCode::NOT_FOUND, ErrorCode::NotFound, error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let Self(status, code, error) = self;
+        let body = ErrorBody {
+            error,
+            code,
+            fields: Vec::new(),
+        };
+        (status, Json(body)).into_response()
+    }
+}
+
+/// The API.
+pub(crate) fn router(context: Context) -> Router {
+    Router::new()
+        .route("/v1/kernel", get(kernel))
+        .route("/v1/events", get(events))
+        .route("/v1/probes", get(probes))
+        .route("/v1/probes/{name}", put(switch))
+        .route("/v1/syscalls/{unit}", put(syscalls))
+        .fallback(|| async {
+            Failure::not_found(
+                "there are /v1/kernel, /v1/events, /v1/probes, /v1/probes/NAME and /v1/syscalls/UNIT"
+                    .to_owned(),
+            )
+        })
+        .with_state(context)
+}
+
+/// What Prometheus asks for.
+pub(crate) fn scrapes(engine: Engine, mut registry: Registry) -> Router {
+    let shown = Shown::default();
+    registry.register_collector(Box::new(shown.clone()));
+    let state = Arc::new((engine, shown, registry));
+    let answer = async move || -> Result<Response, Failure> {
+        let (engine, shown, registry) = &*state;
+        shown.show(engine.told().await?);
+        let text = metrics::encode(registry);
+        Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+    };
+    Router::new().route("/metrics", get(answer))
+}
+
+async fn kernel(State(context): State<Context>) -> Result<Json<KernelReport>, Failure> {
+    Ok(Json(context.engine.told().await?.report))
+}
+
+async fn events(State(context): State<Context>) -> Response {
+    // Whoever is too slow misses some, and is told how many.
+    let lines = BroadcastStream::new(context.engine.listen()).map(|event| {
+        let line = match event {
+            Ok(event) => serde_json::to_string(&*event).unwrap_or_default(),
+            Err(missed) => json!({"event": "missed", "reason": missed.to_string()}).to_string(),
+        };
+        Ok::<_, Infallible>(format!("{line}\n"))
+    });
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+        .into_response()
+}
+
+async fn probes(State(context): State<Context>) -> Result<Json<ProbeList>, Failure> {
+    let told = context.engine.told().await?;
+    Ok(Json(list(&told, &context.cgroup_root)))
+}
+
+async fn switch(
+    State(context): State<Context>,
+    Path(name): Path<String>,
+    wish: Result<Json<Switch>, JsonRejection>,
+) -> Result<Json<ProbeList>, Failure> {
+    let Some(probe) = Probe::named(&name) else {
+        let names: Vec<_> = Probe::ALL.iter().map(|probe| probe.name()).collect();
+        let message = format!("there is no probe `{name}`; there are {}", names.join(", "));
+        return Err(Failure::not_found(message));
+    };
+    let on = wanted(wish)?;
+    context.engine.switch(probe, on).await?;
+    info!(probe = name, on, "probe switched");
+    probes(State(context)).await
+}
+
+async fn syscalls(
+    State(context): State<Context>,
+    Path(unit): Path<String>,
+    wish: Result<Json<Switch>, JsonRejection>,
+) -> Result<Json<ProbeList>, Failure> {
+    let on = wanted(wish)?;
+    {
+        // Held until the probe is as it must be, so that two requests at once leave it right.
+        let mut units = context.syscall_units.lock().await;
+        context.engine.syscalls(unit.clone(), on).await?;
+        if on {
+            context.engine.switch(Probe::Syscalls, true).await?;
+            units.insert(unit.clone());
+        } else {
+            units.remove(&unit);
+            if units.is_empty() {
+                context.engine.switch(Probe::Syscalls, false).await?;
+            }
+        }
+    }
+    info!(unit, on, "system calls switched");
+    probes(State(context)).await
+}
+
+fn wanted(wish: Result<Json<Switch>, JsonRejection>) -> Result<bool, Failure> {
+    match wish {
+        Ok(Json(Switch { on })) => Ok(on),
+        Err(error) => Err(Failure(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::BadRequest,
+            format!("{}; right would be {{\"on\": true}}", error.body_text()),
+        )),
+    }
+}
+
+/// The probes, and the files that are read beside them.
+fn list(told: &Told, cgroup_root: &std::path::Path) -> ProbeList {
+    let programs = |probe: Probe| {
+        let programs = told.snapshot.programs.iter();
+        programs
+            .filter(|program| program.probe == probe)
+            .map(|program| ProgramRuns {
+                name: program.name.to_owned(),
+                runs: program.count,
+                run_time_ns: u64::try_from(program.time.as_nanos()).unwrap_or(u64::MAX),
+            })
+            .collect()
+    };
+    let mut probes: Vec<ProbeStatus> = told
+        .states
+        .iter()
+        .map(|state| ProbeStatus {
+            name: state.probe.name().to_owned(),
+            about: state.probe.about().to_owned(),
+            on: state.is_on,
+            always_on: state.probe.is_always_on(),
+            refusal: state.refusal.clone(),
+            programs: programs(state.probe),
+        })
+        .collect();
+    for (name, about, controller) in [
+        (
+            "cpu-throttling",
+            "time that CPU quotas took, from cpu.stat",
+            "cpu",
+        ),
+        (
+            "memory",
+            "memory, major page faults, from memory.stat",
+            "memory",
+        ),
+    ] {
+        let refusal = missing_controller(cgroup_root, controller);
+        probes.push(ProbeStatus {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            on: refusal.is_none(),
+            always_on: true,
+            refusal,
+            programs: Vec::new(),
+        });
+    }
+    ProbeList { probes }
+}

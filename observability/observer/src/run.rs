@@ -1,0 +1,119 @@
+//! The composition root: load, attach, listen, tell systemd, drain.
+
+use std::{
+    fs::Permissions, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use observastack_loader::observer::{Observer, Probe};
+use observastack_telemetry::{
+    logs, metrics, notify,
+    otlp::{self, Identity},
+};
+use tokio::{
+    net::{TcpListener, UnixListener, UnixStream},
+    signal::unix::{SignalKind, signal},
+};
+use tracing::{info, warn};
+
+use crate::{
+    api,
+    args::Args,
+    cgroups::Cgroups,
+    engine::{self, Engine},
+};
+
+/// The service's name.
+const SERVICE: &str = "observastack-observer";
+/// How long what waits to be sent has at the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Runs until SIGTERM or SIGINT. The kernel detaches the probes when the process ends, however it ends.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "must run as root, to load eBPF programs: systemctl start observastack-observer, or sudo"
+        );
+    }
+    logs::init(SERVICE)?;
+    let mut observer = Observer::load(&args.object, &args.cgroup_root, &args.slices)?;
+    for probe in Probe::ALL {
+        if probe.is_always_on()
+            && !args.without.contains(&probe)
+            && let Err(error) = observer.switch_on(probe)
+        {
+            warn!(probe = probe.name(), %error, "a probe stays off");
+        }
+    }
+    let cgroups = Cgroups::new(&args.cgroup_root, &args.slices);
+    let (engine, thread) =
+        engine::spawn(observer, cgroups).context("cannot start the engine's thread")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let served = runtime.block_on(serve(args, engine));
+    // Tasks hold handles on the engine: its thread ends with the last of them.
+    drop(runtime);
+    if thread.join().is_err() {
+        bail!("the engine's thread panicked; the kernel has detached the probes");
+    }
+    served
+}
+
+async fn serve(args: &Args, engine: Engine) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = listen(&args.socket).await?;
+    let scraped = TcpListener::bind(args.metrics)
+        .await
+        .with_context(|| format!("--metrics {}: cannot listen there", args.metrics))?;
+    let mut registry = metrics::registry(SERVICE, env!("CARGO_PKG_VERSION"));
+    let identity = Identity {
+        service: SERVICE,
+        instance: SERVICE.to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    // Events become log records of the collector's through the journal's own lines.
+    let pipeline = otlp::start(&identity, &mut registry)?;
+    let context = api::Context {
+        engine: engine.clone(),
+        cgroup_root: args.cgroup_root.clone(),
+        syscall_units: Arc::default(),
+    };
+    let api = tokio::spawn(async move { axum::serve(listener, api::router(context)).await });
+    let scrapes =
+        tokio::spawn(async move { axum::serve(scraped, api::scrapes(engine, registry)).await });
+    notify::ready();
+    info!(socket = %args.socket.display(), metrics = %args.metrics, "observing");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    notify::stopping();
+    api.abort();
+    scrapes.abort();
+    // Gone already where the service manager has removed its directory.
+    let _ = std::fs::remove_file(&args.socket);
+    info!("stopped");
+    pipeline.shut_down(DRAIN);
+    Ok(())
+}
+
+/// Listens there; a socket that nobody listens at is a leftover.
+async fn listen(path: &Path) -> Result<UnixListener> {
+    let name = path.display();
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if UnixStream::connect(path).await.is_ok() {
+                bail!("{name}: another one is listening there");
+            }
+            std::fs::remove_file(path).with_context(|| format!("cannot remove {name}"))?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    };
+    let listener = listener.with_context(|| format!("cannot listen at {name}"))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o660))
+        .with_context(|| format!("cannot set the mode of {name}"))?;
+    Ok(listener)
+}

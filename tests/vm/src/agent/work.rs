@@ -1,0 +1,54 @@
+//! Work of a client, of a known amount.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+
+use super::Agent;
+
+impl Agent {
+    /// Begins to compute on one CPU; the answer is waited for with [`Self::waited_ns`].
+    pub(crate) fn begin_burn(&mut self, cpu: usize, length: Duration) -> Result<()> {
+        self.begin(&format!("burn {cpu} {}", length.as_millis()))
+    }
+
+    /// How long the kernel says that it waited for its CPU while it computed.
+    pub(crate) fn waited_ns(&mut self) -> Result<u64> {
+        Ok(self.finish()?.parse()?)
+    }
+
+    /// Writes into so many new pages; the page faults that the kernel has counted for it.
+    pub(crate) fn touch(&mut self, pages: usize) -> Result<u64> {
+        Ok(self.ask(&format!("touch {pages}"))?.parse()?)
+    }
+
+    /// Begins to fill memory, which may be its end.
+    pub(crate) fn begin_eat(&mut self, bytes: usize) -> Result<()> {
+        self.begin(&format!("eat {bytes}"))
+    }
+
+    /// Opens so many connections and resets each.
+    pub(crate) fn resets(&mut self, address: SocketAddr, times: u32) -> Result<()> {
+        self.ask(&format!("resets {address} {times}")).map(drop)
+    }
+
+    /// So many requests to an echo server, on one connection.
+    pub(crate) fn requests(&mut self, address: SocketAddr, times: u32) -> Result<()> {
+        self.ask(&format!("requests {address} {times}")).map(drop)
+    }
+
+    /// So many direct reads, writes and flushes of a device.
+    pub(crate) fn direct_io(
+        &mut self,
+        device: &str,
+        [reads, writes, flushes]: [u32; 3],
+    ) -> Result<()> {
+        let request = format!("direct-io {device} {reads} {writes} {flushes}");
+        self.ask(&request).map(drop)
+    }
+
+    /// Opens a missing file so many times.
+    pub(crate) fn open_missing(&mut self, times: u32) -> Result<()> {
+        self.ask(&format!("open-missing {times}")).map(drop)
+    }
+}
