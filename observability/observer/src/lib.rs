@@ -1,7 +1,7 @@
 //! Kernel telemetry: what the kernel sees of each unit, beside what the services say of themselves.
 //!
 //! ```text
-//! programs ── maps ──> engine: the one thread that owns them ──┬──> report ──> api (GET /v1/kernel), metrics (GET /metrics)
+//! programs ── maps ──> engine: the one thread that owns them ──┬──> report ──> api (GET /v1/kernel), families ──> metrics (GET /metrics), otlp
 //!    └── ring buffer ──> engine: decode ──> happened ──────────┴──> api (GET /v1/events), journal and OTLP log records
 //! cgroup files, list of sockets ──> cgroups, listeners ─────────┘
 //! ```
@@ -9,17 +9,20 @@
 //! - [`engine`]: the thread, and how it is asked; [`report`]: what was counted, in the words of the API;
 //! - [`cgroups`], [`listeners`]: what the kernel tells in files and lists rather than events;
 //! - [`happened`]: rare things, one by one;
-//! - [`api`], [`metrics`]: what goes out; [`run`]: the composition root.
+//! - [`families`]: the same as families of series; [`metrics`], [`otlp`]: those for Prometheus and for a collector;
+//! - [`api`]: what can be asked for; [`run`]: the composition root.
 #![forbid(unsafe_code)]
 
 mod api;
 mod args;
 mod cgroups;
 mod engine;
+mod families;
 mod happened;
 mod listeners;
 mod metrics;
 mod names;
+mod otlp;
 mod report;
 mod run;
 

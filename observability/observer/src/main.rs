@@ -1,4 +1,5 @@
 //! `observastack-observer`: see the library.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

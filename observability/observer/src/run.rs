@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use observastack_loader::observer::{Observer, Probe};
 use observastack_telemetry::{
     logs, metrics, notify,
-    otlp::{self, Identity},
+    otlp::{self, Identity, Settings},
 };
 use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
@@ -21,6 +21,7 @@ use crate::{
     args::Args,
     cgroups::Cgroups,
     engine::{self, Engine},
+    otlp as sender,
 };
 
 /// The service's name.
@@ -75,6 +76,9 @@ async fn serve(args: &Args, engine: Engine) -> Result<()> {
     };
     // Events become log records of the collector's through the journal's own lines.
     let pipeline = otlp::start(&identity, &mut registry)?;
+    let exports = sender::register(&mut registry);
+    let sending = Settings::from_environment()?
+        .map(|settings| tokio::spawn(sender::send(engine.clone(), settings, identity, exports)));
     let context = api::Context {
         engine: engine.clone(),
         cgroup_root: args.cgroup_root.clone(),
@@ -92,6 +96,9 @@ async fn serve(args: &Args, engine: Engine) -> Result<()> {
     notify::stopping();
     api.abort();
     scrapes.abort();
+    if let Some(sending) = sending {
+        sending.abort();
+    }
     // Gone already where the service manager has removed its directory.
     let _ = std::fs::remove_file(&args.socket);
     info!("stopped");

@@ -83,11 +83,14 @@ fn answer(request: &str) -> Result<String> {
         ["switches", times] => switches(times),
         ["faults", times] => {
             const PAGE: usize = 4096;
+            /// So large that the allocator maps it anew each time.
+            const LARGE: usize = 64 << 20;
             let times: usize = times.parse()?;
             let started_ns = now_ns();
-            let mut memory = vec![0u8; times * PAGE];
+            let mut memory = vec![0u8; times * PAGE + LARGE];
             memory
                 .chunks_mut(PAGE)
+                .take(times)
                 .for_each(|page| page[0] = std::hint::black_box(1));
             std::hint::black_box(&memory);
             Ok((now_ns() - started_ns).to_string())

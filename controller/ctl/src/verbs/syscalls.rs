@@ -1,14 +1,16 @@
 //! `syscalls`: which system calls a unit makes, how many fail, and how long they take.
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, process::ExitCode, time::Duration};
 
 use clap::Args;
 use hyper::Method;
-use observastack_spec::kernel::{KernelReport, ProbeList, Switch, SyscallReport, Times};
+use observastack_spec::kernel::{
+    KernelReport, OTHER_UNIT, ProbeList, Switch, SyscallReport, Times,
+};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{client::Client, collector, failure::Failure, output};
+use crate::{client::Client, collector::short, failure::Failure, output};
 
 /// Count a unit's system calls for some time: how many, how many failed and why, how long they took.
 ///
@@ -38,12 +40,12 @@ pub(crate) async fn run(
     observer: &Client,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let unit = collector::unit(&syscalls.unit);
-    if unit.contains(['/', '?', '#', ' ', '%']) {
-        return Err(Failure::Usage(format!("`{unit}` is no unit's name")));
-    }
-    let path = format!("/v1/syscalls/{unit}");
-    let before = report(observer, &unit).await?;
+    let report = read(observer).await?;
+    let unit = known(&report, &syscalls.unit)?;
+    let before = calls(&report, &unit);
+    // A name that systemd has escaped has a backslash in it.
+    let escaped: String = form_urlencoded::byte_serialize(unit.as_bytes()).collect();
+    let path = format!("/v1/syscalls/{escaped}");
     let on: ProbeList = observer
         .ask(Method::PUT, &path, Some(&Switch { on: true }))
         .await?;
@@ -51,14 +53,14 @@ pub(crate) async fn run(
     let started = std::time::Instant::now();
     let waited = wait(syscalls.length).await;
     // Read before it is switched off, so that what it took is what is told; and switched off whatever became of the reading.
-    let after = report(observer, &unit).await;
+    let after = read(observer).await;
     let seconds = started.elapsed().as_secs_f64();
     let off: Result<ProbeList, Failure> = observer
         .ask(Method::PUT, &path, Some(&Switch { on: false }))
         .await;
     waited?;
     let counted = Counted {
-        syscalls: since(&before, &after?),
+        syscalls: since(&before, &calls(&after?, &unit)),
         unit,
         seconds,
     };
@@ -83,10 +85,26 @@ async fn wait(length: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn report(observer: &Client, unit: &str) -> Result<Vec<SyscallReport>, Failure> {
-    let report: KernelReport = observer.ask(Method::GET, "/v1/kernel", None::<&()>).await?;
+async fn read(observer: &Client) -> Result<KernelReport, Failure> {
+    observer.ask(Method::GET, "/v1/kernel", None::<&()>).await
+}
+
+fn calls(report: &KernelReport, unit: &str) -> Vec<SyscallReport> {
     let unit = report.units.get(unit);
-    Ok(unit.map(|unit| unit.syscalls.clone()).unwrap_or_default())
+    unit.map(|unit| unit.syscalls.clone()).unwrap_or_default()
+}
+
+/// The unit's full name, of those that the observer knows.
+fn known(report: &KernelReport, name: &str) -> Result<String, Failure> {
+    let units = || report.units.keys().filter(|unit| *unit != OTHER_UNIT);
+    let found = units().find(|unit| *unit == name || short(unit) == short(name));
+    found.cloned().ok_or_else(|| {
+        let names: Vec<&str> = units().map(|unit| short(unit)).collect();
+        Failure::Usage(format!(
+            "no unit `{name}` is known; there are {}",
+            names.join(", ")
+        ))
+    })
 }
 
 /// What came between two readings, what took most time first.
@@ -110,7 +128,7 @@ fn since(before: &[SyscallReport], after: &[SyscallReport]) -> Vec<SyscallReport
         })
         .filter(|call| call.times.count() > 0)
         .collect();
-    calls.sort_by(|left, right| right.times.sum_ns.cmp(&left.times.sum_ns));
+    calls.sort_by_key(|call| Reverse(call.times.sum_ns));
     calls
 }
 
@@ -152,6 +170,8 @@ fn below(times: &Times, q: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use observastack_spec::kernel::UnitReport;
+
     use super::*;
 
     fn call(name: &str, buckets: &[u64], sum_ns: u64, errors: &[(&str, u64)]) -> SyscallReport {
@@ -166,6 +186,23 @@ mod tests {
                 .map(|(errno, count)| ((*errno).to_owned(), *count))
                 .collect(),
         }
+    }
+
+    #[test]
+    fn a_unit_is_found_by_its_short_name_and_an_unknown_one_is_told_the_others() {
+        let names = ["observastack-api@1.service", "cron.service", OTHER_UNIT];
+        let report = KernelReport {
+            units: names
+                .map(|name| (name.to_owned(), UnitReport::default()))
+                .into(),
+            ..KernelReport::default()
+        };
+        let full = "observastack-api@1.service";
+        for name in ["api@1", "observastack-api@1", full] {
+            assert_eq!(known(&report, name).unwrap(), full);
+        }
+        let error = known(&report, "other").unwrap_err().to_string();
+        assert_eq!(error, "no unit `other` is known; there are cron, api@1");
     }
 
     #[test]
