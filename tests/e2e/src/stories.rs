@@ -44,6 +44,7 @@ mod vm_disk;
 mod vm_ends;
 mod vm_limits;
 mod vm_network;
+mod vm_observer;
 mod vm_syscalls;
 mod way_back;
 
@@ -73,6 +74,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
             cpu_stress::tests(),
             unit_fault::tests(),
             vm_disk::tests(),
+            vm_observer::tests(),
             vm_ends::tests(),
         ]
         .into_iter()

@@ -67,7 +67,7 @@ fn ask(arguments: &[&str], path: &str) -> Result<Value> {
 }
 
 /// A reading of every unit.
-fn read() -> Result<Value> {
+pub(super) fn read() -> Result<Value> {
     Ok(ask(&[], "/v1/kernel")?["units"].clone())
 }
 
