@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     collector,
     verbs::{
-        clear, completions, config, inject, logs, man, panic, probes, profile, syscalls, top,
-        trace, traces,
+        clear, completions, config, inject, logs, man, off_cpu, panic, probes, profile, syscalls,
+        top, trace, traces,
     },
 };
 
@@ -75,6 +75,7 @@ pub(crate) enum Verb {
     Doctor,
     Top(top::Top),
     Syscalls(syscalls::Syscalls),
+    OffCpu(off_cpu::OffCpu),
     Probes(probes::Probes),
     Logs(logs::Logs),
     Traces(traces::Traces),

@@ -3,11 +3,13 @@
 pub(crate) mod clear;
 pub(crate) mod completions;
 pub(crate) mod config;
+mod counting;
 pub(crate) mod doctor;
 pub(crate) mod faults;
 pub(crate) mod inject;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod off_cpu;
 pub(crate) mod panic;
 pub(crate) mod probes;
 pub(crate) mod profile;
@@ -59,10 +61,11 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Verb::Doctor => doctor::run(&injector, &observer, json).await,
         Verb::Top(top) => top::run(&top, &observer, json).await,
         Verb::Syscalls(syscalls) => syscalls::run(&syscalls, &observer, json).await,
+        Verb::OffCpu(off_cpu) => off_cpu::run(&off_cpu, &observer, json).await,
         Verb::Probes(probes) => probes::run(&probes, &observer, json).await,
         Verb::Logs(logs) => logs::run(&logs, &collector, json).await,
         Verb::Traces(traces) => traces::run(&traces, &collector, json).await,
-        Verb::Trace(trace) => trace::run(&trace, &collector, json).await,
+        Verb::Trace(trace) => trace::run(&trace, &collector, &observer, json).await,
         Verb::Profile(profile) => profile::run(&profile, &collector, json).await,
         Verb::Config(config) => config::run(config, &runtime_directory, json).await,
         Verb::Completions(completions) => Ok(completions::run(&completions)),

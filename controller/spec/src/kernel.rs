@@ -106,6 +106,9 @@ pub struct UnitReport {
     pub cgroup: Option<CgroupReport>,
     /// System calls, where they were asked for.
     pub syscalls: Vec<SyscallReport>,
+    /// Sleeps, where they were asked for.
+    #[serde(default)]
+    pub off_cpu: Vec<OffCpuReport>,
 }
 
 /// What a unit's cgroup says of itself, since the observer began; a figure is `None` where the kernel has no controller for it.
@@ -160,6 +163,17 @@ pub struct SyscallReport {
     pub times: Times,
     /// How many failed, by errno.
     pub errors: BTreeMap<String, u64>,
+}
+
+/// Sleeps of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OffCpuReport {
+    /// The system call that the task was in; `none` for a page fault and the like.
+    pub cause: String,
+    /// Whether no signal would have woken it: block I/O, or a lock of the kernel's own.
+    pub uninterruptible: bool,
+    /// How long until it was woken.
+    pub times: Times,
 }
 
 /// Durations by powers of two: bucket 0 ends at 1.024 µs, each further one at twice that, and the last has no end.
@@ -264,6 +278,139 @@ pub enum Happened {
         /// The peer's.
         remote_port: u16,
     },
+}
+
+/// What of a unit can be traced, event by event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Traceable {
+    /// Its system calls.
+    Syscalls,
+    /// Its TCP sockets: states, segments sent again, resets.
+    Tcp,
+    /// Its tasks' stays on a CPU, and the waits before them.
+    Sched,
+}
+
+impl Traceable {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Syscalls, Self::Tcp, Self::Sched];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syscalls => "syscalls",
+            Self::Tcp => "tcp",
+            Self::Sched => "sched",
+        }
+    }
+}
+
+/// One event of a traced unit, on its stream: one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceEvent {
+    /// When, in microseconds since 1970.
+    pub at_unix_us: u64,
+    /// The unit.
+    pub unit: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: Traced,
+}
+
+/// A task, as the machine's first pid namespace has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The process.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The thread's name.
+    pub comm: String,
+}
+
+/// What happened to a traced unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Traced {
+    /// A system call has ended.
+    Syscall {
+        /// Whose.
+        #[serde(flatten)]
+        task: Task,
+        /// Its name, or its number where it has none here.
+        name: String,
+        /// Its first arguments, where this architecture tells them.
+        arguments: [u64; 3],
+        /// What it returned.
+        returned: i64,
+        /// The errno, where it failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        errno: Option<String>,
+        /// How long it took.
+        duration_ns: u64,
+    },
+    /// A TCP socket has another state.
+    TcpState {
+        /// The state before.
+        from: String,
+        /// The state now.
+        to: String,
+        /// The own address and port.
+        local: String,
+        /// The peer's.
+        remote: String,
+    },
+    /// A segment was sent again.
+    TcpRetransmit {
+        /// The own address and port.
+        local: String,
+        /// The peer's.
+        remote: String,
+    },
+    /// A reset was sent.
+    TcpResetSent {
+        /// The own address and port.
+        local: String,
+        /// The peer's.
+        remote: String,
+    },
+    /// A reset was received.
+    TcpResetReceived {
+        /// The own address and port.
+        local: String,
+        /// The peer's.
+        remote: String,
+    },
+    /// A task has left its CPU.
+    Sched {
+        /// Which.
+        #[serde(flatten)]
+        task: Task,
+        /// How long it ran.
+        ran_ns: u64,
+        /// How long it had waited for the CPU before, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        waited_ns: Option<u64>,
+        /// Whether it could have gone on.
+        preempted: bool,
+    },
+}
+
+impl Traced {
+    /// What it is a part of.
+    #[must_use]
+    pub const fn traceable(&self) -> Traceable {
+        match self {
+            Self::Syscall { .. } => Traceable::Syscalls,
+            Self::Sched { .. } => Traceable::Sched,
+            Self::TcpState { .. }
+            | Self::TcpRetransmit { .. }
+            | Self::TcpResetSent { .. }
+            | Self::TcpResetReceived { .. } => Traceable::Tcp,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::{
         block_io,
         counters::{Losses, UnitCounters},
         histogram::Histogram,
+        off_cpu,
         offsets::ProbeOffsets,
         run_queue::{Preemptions, Switched, Waiting},
         syscalls,
@@ -56,6 +57,8 @@ pod! {
     Waiting,
     block_io::Series,
     block_io::Submitted,
+    off_cpu::Blocked,
+    off_cpu::Series,
     syscalls::Entered,
     syscalls::Series,
 }

@@ -7,9 +7,11 @@ pub mod block_io;
 pub mod counters;
 pub mod event;
 pub mod histogram;
+pub mod off_cpu;
 pub mod offsets;
 pub mod run_queue;
 pub mod syscalls;
+pub mod trace;
 
 use crate::unit::MAX_UNITS;
 
@@ -18,3 +20,11 @@ pub const OTHER: u32 = MAX_UNITS;
 
 /// How many indices there are, [`OTHER`] included.
 pub const UNITS: u32 = MAX_UNITS + 1;
+
+/// What is wanted of a unit on demand: bits of its entry, beside [`trace::flag`].
+pub mod wanted {
+    /// Its system calls are counted.
+    pub const COUNT_SYSCALLS: u32 = 1 << 8;
+    /// What its tasks sleep for is counted. In the entry of [`super::OTHER`]: some unit's are.
+    pub const OFF_CPU: u32 = 1 << 9;
+}

@@ -9,6 +9,7 @@ pub mod event;
 mod offsets;
 mod probe;
 mod snapshot;
+pub mod trace;
 mod units;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -21,7 +22,12 @@ use aya::{
 pub use probe::Probe;
 pub use snapshot::{ProgramRuns, Snapshot};
 
-use self::{event::Event, units::ObservedUnits};
+use observastack_abi::telemetry::{
+    OTHER,
+    wanted::{COUNT_SYSCALLS, OFF_CPU},
+};
+
+use self::{event::Event, trace::Traced, units::ObservedUnits};
 use crate::{LoadError, chain, memory, offsets as kernel};
 
 /// Raw tracepoints that keep the unit table current; programs and tracepoints have the same names.
@@ -71,7 +77,8 @@ pub struct Observer {
     drop_reasons: BTreeMap<u32, String>,
     events: RingBuf<MapData>,
     listeners: HashMap<MapData, u32, u32>,
-    syscall_units: Array<MapData, u32>,
+    wanted: Array<MapData, u32>,
+    traced: RingBuf<MapData>,
     ebpf: Ebpf,
 }
 
@@ -108,9 +115,12 @@ impl Observer {
         let listeners = take(&mut ebpf, "LISTENERS")
             .and_then(|map| HashMap::try_from(map).ok())
             .ok_or(incomplete("LISTENERS"))?;
-        let syscall_units = take(&mut ebpf, "SYSCALL_UNITS")
+        let wanted = take(&mut ebpf, "WANTED")
             .and_then(|map| Array::try_from(map).ok())
-            .ok_or(incomplete("SYSCALL_UNITS"))?;
+            .ok_or(incomplete("WANTED"))?;
+        let traced = take(&mut ebpf, "TRACED")
+            .and_then(|map| RingBuf::try_from(map).ok())
+            .ok_or(incomplete("TRACED"))?;
         let mut units =
             ObservedUnits::take(&mut ebpf, cgroup_root, slices).ok_or(incomplete("unit table"))?;
         let mut unit_links = Vec::new();
@@ -132,7 +142,8 @@ impl Observer {
             drop_reasons: found.drop_reasons,
             events,
             listeners,
-            syscall_units,
+            wanted,
+            traced,
             ebpf,
         })
     }
@@ -190,11 +201,51 @@ impl Observer {
     /// # Errors
     /// There is no such unit.
     pub fn observe_syscalls(&mut self, unit: &str, on: bool) -> Result<(), SwitchError> {
+        self.want(unit, COUNT_SYSCALLS, on)
+    }
+
+    /// Counts how long a unit's tasks sleep, by system call, or no longer. Needs the probes [`Probe::RunQueue`] and
+    /// [`Probe::Syscalls`].
+    ///
+    /// # Errors
+    /// There is no such unit.
+    pub fn observe_off_cpu(&mut self, unit: &str, on: bool) -> Result<(), SwitchError> {
+        self.want(unit, OFF_CPU, on)?;
+        let mut any = false;
+        for index in self.units.known().keys() {
+            any |= self.wanted.get(index, 0)? & OFF_CPU != 0;
+        }
+        Ok(self.wanted.set(OTHER, if any { OFF_CPU } else { 0 }, 0)?)
+    }
+
+    /// Tells events of a unit one by one, or no longer: bits of [`observastack_abi::telemetry::trace::flag`]. Needs the probes
+    /// [`Probe::Syscalls`], [`Probe::TraceTcp`] and [`Probe::RunQueue`], each for its own.
+    ///
+    /// # Errors
+    /// There is no such unit.
+    pub fn trace(&mut self, unit: &str, flags: u32, on: bool) -> Result<(), SwitchError> {
+        self.want(unit, flags, on)
+    }
+
+    fn want(&mut self, unit: &str, flags: u32, on: bool) -> Result<(), SwitchError> {
         let index = self
             .units
             .index_of(unit)
             .ok_or_else(|| SwitchError::NoUnit(unit.to_owned()))?;
-        Ok(self.syscall_units.set(index, u32::from(on), 0)?)
+        let before = self.wanted.get(&index, 0)?;
+        let now = if on { before | flags } else { before & !flags };
+        Ok(self.wanted.set(index, now, 0)?)
+    }
+
+    /// Events of traced units since the last call, at most so many; more stay for the next one.
+    pub fn traced(&mut self, most: usize) -> Vec<Traced> {
+        let mut events = Vec::new();
+        while events.len() < most
+            && let Some(bytes) = self.traced.next()
+        {
+            events.extend(trace::decode(&bytes));
+        }
+        events
     }
 
     /// Tells the programs which units listen on which TCP ports.
@@ -235,7 +286,7 @@ impl Observer {
         for index in self.units.superfluous() {
             if self.units.forget(index) {
                 clear::unit(&mut self.ebpf, index)?;
-                self.syscall_units.set(index, 0, 0)?;
+                self.wanted.set(index, 0, 0)?;
                 self.units.give_back(index)?;
             }
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod block_io;
 pub(crate) mod empty;
+pub(crate) mod off_cpu;
 pub(crate) mod packet_drop;
 pub(crate) mod page_fault;
 pub(crate) mod process;
@@ -12,6 +13,7 @@ pub(crate) mod tcp_connect;
 pub(crate) mod tcp_reset;
 pub(crate) mod tcp_retransmit;
 pub(crate) mod tcp_rtt;
+pub(crate) mod trace;
 
 use aya_ebpf::{
     Global,

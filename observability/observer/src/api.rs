@@ -6,9 +6,11 @@
 //! GET  /v1/probes           how the probes stand
 //! PUT  /v1/probes/NAME      {"on": true}
 //! PUT  /v1/syscalls/UNIT    {"on": true}: counts the unit's system calls; the probe is on while any unit's are
+//! PUT  /v1/off-cpu/UNIT     {"on": true}: counts how long the unit's tasks sleep, by system call
+//! GET  /v1/trace/WHAT/UNIT  everything of syscalls, tcp or sched, one JSON object a line, for as long as somebody listens
 //! ```
 
-use std::{collections::BTreeSet, convert::Infallible, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, path::PathBuf, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -21,17 +23,19 @@ use axum::{
 use observastack_loader::observer::{Probe, SwitchError};
 use observastack_spec::{
     api::{ErrorBody, ErrorCode},
-    kernel::{KernelReport, ProbeList, ProbeStatus, ProgramRuns, Switch},
+    kernel::{KernelReport, ProbeList, ProbeStatus, ProgramRuns, Switch, Traceable},
 };
 use observastack_telemetry::metrics::{self, Registry};
 use serde_json::json;
-use tokio::sync::Mutex;
-use tokio_stream::{StreamExt as _, wrappers::BroadcastStream};
+use tokio_stream::{
+    StreamExt as _,
+    wrappers::{BroadcastStream, errors::BroadcastStreamRecvError},
+};
 use tracing::info;
 
 use crate::{
     cgroups::missing_controller,
-    engine::{Engine, EngineError, Told},
+    engine::{Countable, Engine, EngineError, Told},
     metrics::Shown,
 };
 
@@ -40,8 +44,6 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) cgroup_root: PathBuf,
-    /// Units whose system calls are counted.
-    pub(crate) syscall_units: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// What went wrong, for whoever asked.
@@ -93,9 +95,11 @@ pub(crate) fn router(context: Context) -> Router {
         .route("/v1/probes", get(probes))
         .route("/v1/probes/{name}", put(switch))
         .route("/v1/syscalls/{unit}", put(syscalls))
+        .route("/v1/off-cpu/{unit}", put(off_cpu))
+        .route("/v1/trace/{what}/{unit}", get(trace))
         .fallback(|| async {
             Failure::not_found(
-                "there are /v1/kernel, /v1/events, /v1/probes, /v1/probes/NAME and /v1/syscalls/UNIT"
+                "there are /v1/kernel, /v1/events, /v1/probes, /v1/probes/NAME, /v1/syscalls/UNIT, /v1/off-cpu/UNIT and /v1/trace/WHAT/UNIT"
                     .to_owned(),
             )
         })
@@ -125,7 +129,9 @@ async fn events(State(context): State<Context>) -> Response {
     let lines = BroadcastStream::new(context.engine.listen()).map(|event| {
         let line = match event {
             Ok(event) => serde_json::to_string(&*event).unwrap_or_default(),
-            Err(missed) => json!({"event": "missed", "reason": missed.to_string()}).to_string(),
+            Err(BroadcastStreamRecvError::Lagged(count)) => {
+                json!({"event": "missed", "count": count}).to_string()
+            }
         };
         Ok::<_, Infallible>(format!("{line}\n"))
     });
@@ -162,23 +168,59 @@ async fn syscalls(
     Path(unit): Path<String>,
     wish: Result<Json<Switch>, JsonRejection>,
 ) -> Result<Json<ProbeList>, Failure> {
+    count(context, unit, Countable::Syscalls, wish).await
+}
+
+async fn off_cpu(
+    State(context): State<Context>,
+    Path(unit): Path<String>,
+    wish: Result<Json<Switch>, JsonRejection>,
+) -> Result<Json<ProbeList>, Failure> {
+    count(context, unit, Countable::OffCpu, wish).await
+}
+
+async fn count(
+    context: Context,
+    unit: String,
+    what: Countable,
+    wish: Result<Json<Switch>, JsonRejection>,
+) -> Result<Json<ProbeList>, Failure> {
     let on = wanted(wish)?;
-    {
-        // Held until the probe is as it must be, so that two requests at once leave it right.
-        let mut units = context.syscall_units.lock().await;
-        context.engine.syscalls(unit.clone(), on).await?;
-        if on {
-            context.engine.switch(Probe::Syscalls, true).await?;
-            units.insert(unit.clone());
-        } else {
-            units.remove(&unit);
-            if units.is_empty() {
-                context.engine.switch(Probe::Syscalls, false).await?;
-            }
-        }
-    }
-    info!(unit, on, "system calls switched");
+    context.engine.count(unit.clone(), what, on).await?;
+    info!(unit, ?what, on, "counting switched");
     probes(State(context)).await
+}
+
+async fn trace(
+    State(context): State<Context>,
+    Path((what, unit)): Path<(String, String)>,
+) -> Result<Response, Failure> {
+    let Some(what) = Traceable::ALL.into_iter().find(|one| one.name() == what) else {
+        let names = Traceable::ALL.map(Traceable::name).join(", ");
+        return Err(Failure::not_found(format!(
+            "`{what}` cannot be traced; there are {names}"
+        )));
+    };
+    let (events, tracing) = context.engine.trace(unit, what).await?;
+    info!(unit = tracing.unit, what = what.name(), "trace begins");
+    // The trace ends with the stream, which owns its guard.
+    let lines = BroadcastStream::new(events).filter_map(move |event| {
+        let line = match event {
+            Ok(event) if event.unit == tracing.unit && event.what.traceable() == tracing.what => {
+                serde_json::to_string(&*event).unwrap_or_default()
+            }
+            Ok(_) => return None,
+            Err(BroadcastStreamRecvError::Lagged(count)) => {
+                json!({"event": "missed", "count": count}).to_string()
+            }
+        };
+        Some(Ok::<_, Infallible>(format!("{line}\n")))
+    });
+    Ok((
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+        .into_response())
 }
 
 fn wanted(wish: Result<Json<Switch>, JsonRejection>) -> Result<bool, Failure> {

@@ -1,20 +1,21 @@
 //! The one thread that owns the loaded programs: it answers requests, decodes events as they come, and follows the units.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use observastack_loader::{
-    observer::{Observer, Probe, ProbeState, Snapshot, SwitchError},
+    observer::{Observer, Probe, ProbeState, Snapshot, SwitchError, trace::flag},
     sock_diag::{Listener, SockDiag},
 };
-use observastack_spec::kernel::{KernelEvent, KernelReport};
+use observastack_spec::kernel::{KernelEvent, KernelReport, TraceEvent, Traceable};
 use tokio::sync::{broadcast, oneshot};
 use tracing::{debug, warn};
 
-use crate::{cgroups::Cgroups, happened, listeners::Listeners, names::Devices, report};
+use crate::{cgroups::Cgroups, happened, listeners::Listeners, names::Devices, report, traced};
 
 /// Requests that wait; more are refused.
 const REQUESTS: usize = 64;
@@ -22,6 +23,10 @@ const REQUESTS: usize = 64;
 const BEHIND: usize = 4096;
 /// How often the ring buffer is read; it takes some 4,600 events between two looks.
 const TICK: Duration = Duration::from_millis(20);
+/// Events of traced units that a listener may be behind.
+const TRACED_BEHIND: usize = 16_384;
+/// Those of one look.
+const TRACED: usize = 16_384;
 /// Events of one look, so that requests get their turn.
 const EVENTS: usize = 8192;
 /// How often units and listening sockets are looked for.
@@ -33,7 +38,25 @@ const LINES: u32 = 50;
 enum Request {
     Report(oneshot::Sender<Result<Told, String>>),
     Switch(Probe, bool, oneshot::Sender<Result<(), SwitchError>>),
-    Syscalls(String, bool, oneshot::Sender<Result<(), SwitchError>>),
+    Count(
+        String,
+        Countable,
+        bool,
+        oneshot::Sender<Result<(), SwitchError>>,
+    ),
+    Trace(
+        String,
+        Traceable,
+        bool,
+        oneshot::Sender<Result<(), SwitchError>>,
+    ),
+}
+
+/// What of a unit can be counted on demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Countable {
+    Syscalls,
+    OffCpu,
 }
 
 /// Everything that is known now.
@@ -68,6 +91,7 @@ pub(crate) enum EngineError {
 pub(crate) struct Engine {
     requests: mpsc::SyncSender<Request>,
     events: broadcast::Sender<Arc<KernelEvent>>,
+    traced: broadcast::Sender<Arc<TraceEvent>>,
 }
 
 /// Starts the thread.
@@ -77,6 +101,7 @@ pub(crate) fn spawn(
 ) -> std::io::Result<(Engine, JoinHandle<()>)> {
     let (requests, received) = mpsc::sync_channel(REQUESTS);
     let (events, _) = broadcast::channel(BEHIND);
+    let (traced, _) = broadcast::channel(TRACED_BEHIND);
     let mut worker = Worker {
         observer,
         cgroups,
@@ -86,13 +111,21 @@ pub(crate) fn spawn(
         listeners: Listeners::default(),
         devices: Devices::default(),
         events: events.clone(),
+        traced: traced.clone(),
+        counted: BTreeSet::new(),
+        traces: BTreeMap::new(),
         lines: 0,
         unwritten: 0,
     };
     let thread = thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || worker.run(&received))?;
-    Ok((Engine { requests, events }, thread))
+    let engine = Engine {
+        requests,
+        events,
+        traced,
+    };
+    Ok((engine, thread))
 }
 
 impl Engine {
@@ -110,16 +143,35 @@ impl Engine {
             .await??)
     }
 
-    /// Counts the system calls of a unit, or no longer.
-    pub(crate) async fn syscalls(&self, unit: String, on: bool) -> Result<(), EngineError> {
+    /// Counts something of a unit, or no longer.
+    pub(crate) async fn count(
+        &self,
+        unit: String,
+        what: Countable,
+        on: bool,
+    ) -> Result<(), EngineError> {
         Ok(self
-            .ask(|answer| Request::Syscalls(unit, on, answer))
+            .ask(|answer| Request::Count(unit, what, on, answer))
             .await??)
     }
 
     /// Events from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<KernelEvent>> {
         self.events.subscribe()
+    }
+
+    /// Begins to trace a unit, for one listener more.
+    pub(crate) async fn trace(&self, unit: String, what: Traceable) -> Result<Trace, EngineError> {
+        // Listened to first: nothing falls in between.
+        let events = self.traced.subscribe();
+        self.ask(|answer| Request::Trace(unit.clone(), what, true, answer))
+            .await??;
+        let guard = Tracing {
+            engine: self.clone(),
+            unit,
+            what,
+        };
+        Ok((events, guard))
     }
 
     async fn ask<T>(
@@ -137,6 +189,34 @@ impl Engine {
     }
 }
 
+/// Events of all traced units, and what ends one listener's trace when it is dropped.
+pub(crate) type Trace = (broadcast::Receiver<Arc<TraceEvent>>, Tracing);
+
+/// One listener's trace.
+#[derive(Debug)]
+pub(crate) struct Tracing {
+    engine: Engine,
+    pub(crate) unit: String,
+    pub(crate) what: Traceable,
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        let (engine, unit, what) = (self.engine.clone(), self.unit.clone(), self.what);
+        // Outside of a runtime nobody is served any more, and the programs go with the process.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let ended = engine
+                    .ask(|answer| Request::Trace(unit, what, false, answer))
+                    .await;
+                if let Err(error) = ended {
+                    debug!(%error, "a trace goes on without a listener");
+                }
+            });
+        }
+    }
+}
+
 struct Worker {
     observer: Observer,
     cgroups: Cgroups,
@@ -144,6 +224,11 @@ struct Worker {
     listeners: Listeners,
     devices: Devices,
     events: broadcast::Sender<Arc<KernelEvent>>,
+    traced: broadcast::Sender<Arc<TraceEvent>>,
+    /// What is counted on demand.
+    counted: BTreeSet<(String, Countable)>,
+    /// How many listeners each trace has.
+    traces: BTreeMap<(String, Traceable), usize>,
     /// Lines written since the last second began.
     lines: u32,
     unwritten: u64,
@@ -165,6 +250,7 @@ impl Worker {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             self.tell_events();
+            self.tell_traced();
         }
     }
 
@@ -173,15 +259,65 @@ impl Worker {
         match request {
             Request::Report(answer) => drop(answer.send(self.told())),
             Request::Switch(probe, on, answer) => drop(answer.send(self.switch(probe, on))),
-            Request::Syscalls(unit, on, answer) => {
-                let switched = self
-                    .observer
-                    .follow()
-                    .map_err(SwitchError::from)
-                    .and_then(|()| self.observer.observe_syscalls(&unit, on));
-                drop(answer.send(switched));
-            }
+            Request::Count(unit, what, on, answer) => drop(answer.send(self.count(unit, what, on))),
+            Request::Trace(unit, what, on, answer) => drop(answer.send(self.trace(unit, what, on))),
         }
+    }
+
+    /// Counts something of a unit, or no longer.
+    fn count(&mut self, unit: String, what: Countable, on: bool) -> Result<(), SwitchError> {
+        self.observer.follow()?;
+        match what {
+            Countable::Syscalls => self.observer.observe_syscalls(&unit, on)?,
+            Countable::OffCpu => self.observer.observe_off_cpu(&unit, on)?,
+        }
+        if on {
+            self.counted.insert((unit, what));
+        } else {
+            self.counted.remove(&(unit, what));
+        }
+        self.switch_on_demand()
+    }
+
+    /// One listener more or less for a trace.
+    fn trace(&mut self, unit: String, what: Traceable, on: bool) -> Result<(), SwitchError> {
+        let key = (unit, what);
+        let before = self.traces.get(&key).copied().unwrap_or(0);
+        let now = if on {
+            before + 1
+        } else {
+            before.saturating_sub(1)
+        };
+        self.observer.follow()?;
+        let told = self.observer.trace(&key.0, flag_of(what), now > 0);
+        if on {
+            told?;
+        }
+        if now > 0 {
+            self.traces.insert(key, now);
+        } else {
+            // Its unit may have been forgotten meanwhile.
+            self.traces.remove(&key);
+        }
+        self.switch_on_demand()
+    }
+
+    /// Has the probes on that somebody needs, and those off that nobody does.
+    fn switch_on_demand(&mut self) -> Result<(), SwitchError> {
+        let is_traced = |what| self.traces.keys().any(|(_, of)| *of == what);
+        let calls = !self.counted.is_empty() || is_traced(Traceable::Syscalls);
+        let sleeps = self.counted.iter().any(|(_, of)| *of == Countable::OffCpu);
+        let (tcp, sched) = (
+            is_traced(Traceable::Tcp),
+            is_traced(Traceable::Sched) || sleeps,
+        );
+        self.switch(Probe::Syscalls, calls)?;
+        self.switch(Probe::TraceTcp, tcp)?;
+        if sched {
+            // It stays on afterwards: it is one of those that usually are.
+            self.switch(Probe::RunQueue, true)?;
+        }
+        Ok(())
     }
 
     fn switch(&mut self, probe: Probe, on: bool) -> Result<(), SwitchError> {
@@ -274,5 +410,30 @@ impl Worker {
             // An error means that nobody listens.
             let _ = self.events.send(Arc::new(told));
         }
+    }
+
+    fn tell_traced(&mut self) {
+        for raw in self.observer.traced(TRACED) {
+            let (Some(unit), Some(what)) = (self.observer.unit_name(raw.unit), traced::told(&raw))
+            else {
+                continue;
+            };
+            let event = TraceEvent {
+                at_unix_us: happened::unix_us(raw.at_ns),
+                unit: unit.to_owned(),
+                what,
+            };
+            // An error means that nobody listens any more.
+            let _ = self.traced.send(Arc::new(event));
+        }
+    }
+}
+
+/// What the programs are told.
+fn flag_of(what: Traceable) -> u32 {
+    match what {
+        Traceable::Syscalls => flag::SYSCALLS,
+        Traceable::Tcp => flag::TCP,
+        Traceable::Sched => flag::SCHED,
     }
 }

@@ -107,6 +107,20 @@ impl Families {
             Kind::Histogram,
             block_io,
         );
+        let sleeps = units.iter().flat_map(|(unit, report)| {
+            report.off_cpu.iter().map(move |sleep| {
+                let mut labels = of_unit(unit);
+                labels.push(("cause", sleep.cause.clone()));
+                labels.push(("uninterruptible", sleep.uninterruptible.to_string()));
+                (labels, Value::Times(sleep.times.clone()))
+            })
+        });
+        self.family(
+            "off_cpu_seconds",
+            "How long tasks slept, by the system call that they were in, of units that were asked for",
+            Kind::Histogram,
+            sleeps,
+        );
         let syscalls = units.iter().flat_map(|(unit, report)| {
             report.syscalls.iter().map(move |call| {
                 let mut labels = of_unit(unit);

@@ -17,6 +17,16 @@ pub(crate) fn unix_ms(at_ns: u64) -> u64 {
     now_unix_ms().saturating_sub(ago_ms)
 }
 
+/// The same in microseconds.
+pub(crate) fn unix_us(at_ns: u64) -> u64 {
+    let ago_us = monotonic_ns().saturating_sub(at_ns) / 1000;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_us = since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    });
+    now_us.saturating_sub(ago_us)
+}
+
 /// Milliseconds since 1970, now.
 pub(crate) fn now_unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -8,7 +8,7 @@
 //!
 //! - [`engine`]: the thread, and how it is asked; [`report`]: what was counted, in the words of the API;
 //! - [`cgroups`], [`listeners`]: what the kernel tells in files and lists rather than events;
-//! - [`happened`]: rare things, one by one;
+//! - [`happened`]: rare things, one by one; [`traced`]: everything of a unit, on demand;
 //! - [`families`]: the same as families of series; [`metrics`], [`otlp`]: those for Prometheus and for a collector;
 //! - [`api`]: what can be asked for; [`run`]: the composition root.
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ mod names;
 mod otlp;
 mod report;
 mod run;
+mod traced;
 
 use std::process::ExitCode;
 

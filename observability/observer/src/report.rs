@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use observastack_abi::telemetry::{OTHER, block_io::operation, histogram::Histogram};
+use observastack_abi::telemetry::{
+    OTHER,
+    block_io::operation,
+    histogram::Histogram,
+    off_cpu::{NO_CALL, UNINTERRUPTIBLE},
+};
 use observastack_loader::observer::Snapshot;
 use observastack_spec::kernel::{
-    BlockIoReport, KernelReport, OTHER_UNIT, SyscallReport, Times, UnitReport,
+    BlockIoReport, KernelReport, OTHER_UNIT, OffCpuReport, SyscallReport, Times, UnitReport,
 };
 
 use crate::{cgroups::Cgroups, happened::now_unix_ms, listeners::Listeners, names};
@@ -84,6 +89,17 @@ pub(crate) fn report(
         };
         of(*unit, &mut |unit| unit.syscalls.push(told.clone()));
     }
+    for (series, histogram) in &snapshot.off_cpu {
+        let told = OffCpuReport {
+            cause: match series.cause & NO_CALL {
+                NO_CALL => "none".to_owned(),
+                number => names::syscall(number),
+            },
+            uninterruptible: series.cause & UNINTERRUPTIBLE != 0,
+            times: times(histogram),
+        };
+        of(series.unit, &mut |unit| unit.off_cpu.push(told.clone()));
+    }
     KernelReport {
         at_unix_ms: now_unix_ms(),
         units,
@@ -98,6 +114,7 @@ fn losses(snapshot: &Snapshot) -> BTreeMap<String, u64> {
         ("beginnings", losses.beginnings),
         ("series", losses.series),
         ("events", losses.events),
+        ("traced", losses.traced),
         ("cgroups", snapshot.lost_cgroups),
     ]
     .map(|(kind, count)| (kind.to_owned(), count))
@@ -115,7 +132,7 @@ fn times(histogram: &Histogram) -> Times {
 mod tests {
     use std::path::Path;
 
-    use observastack_abi::telemetry::{block_io, run_queue::Preemptions};
+    use observastack_abi::telemetry::{block_io, off_cpu, run_queue::Preemptions};
 
     use super::*;
 
@@ -142,6 +159,23 @@ mod tests {
             drops: [((OTHER, "no_socket".to_owned()), 4)].into(),
             block_io: [(series, histogram)].into(),
             syscalls: [((1, 60_001), histogram)].into(),
+            off_cpu: [
+                (
+                    off_cpu::Series {
+                        unit: 0,
+                        cause: NO_CALL | UNINTERRUPTIBLE,
+                    },
+                    histogram,
+                ),
+                (
+                    off_cpu::Series {
+                        unit: 1,
+                        cause: 60_003,
+                    },
+                    histogram,
+                ),
+            ]
+            .into(),
             syscall_errors: [((1, 60_001, 2), 5), ((1, 60_002, 2), 6)].into(),
             lost_cgroups: 7,
             ..Snapshot::default()
@@ -160,6 +194,14 @@ mod tests {
         assert_eq!(a.block_io[0].device, "250:9");
         assert_eq!(report.units[OTHER_UNIT].packet_drops["no_socket"], 4);
         assert_eq!(b.syscalls[0].errors, [("ENOENT".to_owned(), 5)].into());
+        assert_eq!(
+            (a.off_cpu[0].cause.as_str(), a.off_cpu[0].uninterruptible),
+            ("none", true)
+        );
+        assert_eq!(
+            (b.off_cpu[0].cause.as_str(), b.off_cpu[0].uninterruptible),
+            ("syscall_60003", false)
+        );
         assert_eq!(report.losses["cgroups"], 7);
     }
 }

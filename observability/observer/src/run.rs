@@ -1,8 +1,6 @@
 //! The composition root: load, attach, listen, tell systemd, drain.
 
-use std::{
-    fs::Permissions, io, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration,
-};
+use std::{fs::Permissions, io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use observastack_loader::observer::{Observer, Probe};
@@ -82,7 +80,6 @@ async fn serve(args: &Args, engine: Engine) -> Result<()> {
     let context = api::Context {
         engine: engine.clone(),
         cgroup_root: args.cgroup_root.clone(),
-        syscall_units: Arc::default(),
     };
     let api = tokio::spawn(async move { axum::serve(listener, api::router(context)).await });
     let scrapes =

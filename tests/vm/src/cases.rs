@@ -73,6 +73,7 @@ pub(crate) fn all(lab: &Lab) -> Vec<Trial> {
         ("telemetry", Signal, telemetry::CASES),
         ("telemetry::network", Signal, telemetry::NETWORK),
         ("telemetry::machine", Signal, telemetry::MACHINE),
+        ("telemetry::trace", Signal, telemetry::TRACE),
     ];
     let mut trials = Vec::new();
     for (story, kind, cases) in stories {

@@ -62,6 +62,7 @@ struct Client {
     sinks: Vec<Sink>,
     receivers: Vec<Receiver>,
     calls: Vec<Calls>,
+    listeners: Vec<socket2::Socket>,
 }
 
 impl Client {
@@ -142,6 +143,17 @@ impl Client {
             ["direct-io", path, reads, writes, flushes] => {
                 let (reads, writes) = (reads.parse()?, writes.parse()?);
                 work::direct_io(Path::new(path), reads, writes, flushes.parse()?)?;
+                Ok(String::new())
+            }
+            ["listen", address, backlog] => {
+                let listener = connections::listen(address.parse()?, backlog.parse()?)?;
+                let address = listener.local_addr()?.as_socket().context("no address")?;
+                self.listeners.push(listener);
+                Ok(address.to_string())
+            }
+            ["sleeps", times, ms] => {
+                let length = Duration::from_millis(ms.parse()?);
+                (0..times.parse::<u64>()?).for_each(|_| std::thread::sleep(length));
                 Ok(String::new())
             }
             ["open-missing", times] => {

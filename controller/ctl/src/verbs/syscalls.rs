@@ -3,14 +3,11 @@
 use std::{cmp::Reverse, collections::BTreeMap, process::ExitCode, time::Duration};
 
 use clap::Args;
-use hyper::Method;
-use observastack_spec::kernel::{
-    KernelReport, OTHER_UNIT, ProbeList, Switch, SyscallReport, Times,
-};
+use observastack_spec::kernel::SyscallReport;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{client::Client, collector::short, failure::Failure, output};
+use super::counting::{below, during, mean};
+use crate::{client::Client, failure::Failure, output};
 
 /// Count a unit's system calls for some time: how many, how many failed and why, how long they took.
 ///
@@ -40,71 +37,18 @@ pub(crate) async fn run(
     observer: &Client,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let report = read(observer).await?;
-    let unit = known(&report, &syscalls.unit)?;
-    let before = calls(&report, &unit);
-    // A name that systemd has escaped has a backslash in it.
-    let escaped: String = form_urlencoded::byte_serialize(unit.as_bytes()).collect();
-    let path = format!("/v1/syscalls/{escaped}");
-    let on: ProbeList = observer
-        .ask(Method::PUT, &path, Some(&Switch { on: true }))
-        .await?;
-    drop(on);
-    let started = std::time::Instant::now();
-    let waited = wait(syscalls.length).await;
-    // Read before it is switched off, so that what it took is what is told; and switched off whatever became of the reading.
-    let after = read(observer).await;
-    let seconds = started.elapsed().as_secs_f64();
-    let off: Result<ProbeList, Failure> = observer
-        .ask(Method::PUT, &path, Some(&Switch { on: false }))
-        .await;
-    waited?;
+    let found = during(observer, "syscalls", &syscalls.unit, syscalls.length).await?;
     let counted = Counted {
-        syscalls: since(&before, &calls(&after?, &unit)),
-        unit,
-        seconds,
+        syscalls: since(&found.before.syscalls, &found.after.syscalls),
+        unit: found.unit,
+        seconds: found.seconds,
     };
-    off?;
     if json {
         output::json(&counted);
     } else {
         output::line(text(&counted));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn wait(length: Duration) -> Result<(), Failure> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| Failure::Io {
-        what: "cannot wait for Ctrl-C".to_owned(),
-        source,
-    })?;
-    tokio::select! {
-        () = tokio::time::sleep(length) => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
-
-async fn read(observer: &Client) -> Result<KernelReport, Failure> {
-    observer.ask(Method::GET, "/v1/kernel", None::<&()>).await
-}
-
-fn calls(report: &KernelReport, unit: &str) -> Vec<SyscallReport> {
-    let unit = report.units.get(unit);
-    unit.map(|unit| unit.syscalls.clone()).unwrap_or_default()
-}
-
-/// The unit's full name, of those that the observer knows.
-fn known(report: &KernelReport, name: &str) -> Result<String, Failure> {
-    let units = || report.units.keys().filter(|unit| *unit != OTHER_UNIT);
-    let found = units().find(|unit| *unit == name || short(unit) == short(name));
-    found.cloned().ok_or_else(|| {
-        let names: Vec<&str> = units().map(|unit| short(unit)).collect();
-        Failure::Usage(format!(
-            "no unit `{name}` is known; there are {}",
-            names.join(", ")
-        ))
-    })
 }
 
 /// What came between two readings, what took most time first.
@@ -156,21 +100,9 @@ fn text(counted: &Counted) -> String {
     format!("{} for {:.1} s\n\n{table}", counted.unit, counted.seconds)
 }
 
-fn mean(times: &Times) -> String {
-    let mean = times.sum_ns.checked_div(times.count());
-    mean.map(output::nanoseconds).unwrap_or_default()
-}
-
-fn below(times: &Times, q: f64) -> String {
-    times
-        .quantile_ns(q)
-        .map(output::nanoseconds)
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use observastack_spec::kernel::UnitReport;
+    use observastack_spec::kernel::Times;
 
     use super::*;
 
@@ -186,23 +118,6 @@ mod tests {
                 .map(|(errno, count)| ((*errno).to_owned(), *count))
                 .collect(),
         }
-    }
-
-    #[test]
-    fn a_unit_is_found_by_its_short_name_and_an_unknown_one_is_told_the_others() {
-        let names = ["observastack-api@1.service", "cron.service", OTHER_UNIT];
-        let report = KernelReport {
-            units: names
-                .map(|name| (name.to_owned(), UnitReport::default()))
-                .into(),
-            ..KernelReport::default()
-        };
-        let full = "observastack-api@1.service";
-        for name in ["api@1", "observastack-api@1", full] {
-            assert_eq!(known(&report, name).unwrap(), full);
-        }
-        let error = known(&report, "other").unwrap_err().to_string();
-        assert_eq!(error, "no unit `other` is known; there are cron, api@1");
     }
 
     #[test]

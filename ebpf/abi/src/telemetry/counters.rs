@@ -68,9 +68,11 @@ pub struct Losses {
     pub series: u64,
     /// Events that did not fit into the ring buffer.
     pub events: u64,
+    /// Events of traced units that did not fit into theirs.
+    pub traced: u64,
 }
 
-const _: () = assert!(size_of::<Losses>() == 32);
+const _: () = assert!(size_of::<Losses>() == 40);
 
 impl Losses {
     /// Adds what another CPU has counted.
@@ -79,5 +81,6 @@ impl Losses {
         self.beginnings = self.beginnings.wrapping_add(other.beginnings);
         self.series = self.series.wrapping_add(other.series);
         self.events = self.events.wrapping_add(other.events);
+        self.traced = self.traced.wrapping_add(other.traced);
     }
 }

@@ -16,6 +16,16 @@ pub struct ProbeOffsets {
     pub sock_port: u32,
     /// `struct sock_common::skc_dport`: the peer's port, in the network's.
     pub sock_peer_port: u32,
+    /// `struct sock_common::skc_family`.
+    pub sock_family: u32,
+    /// `struct sock_common::skc_rcv_saddr`: the own address, IPv4.
+    pub sock_address: u32,
+    /// `struct sock_common::skc_daddr`: the peer's.
+    pub sock_peer_address: u32,
+    /// `struct sock_common::skc_v6_rcv_saddr`.
+    pub sock_address6: u32,
+    /// `struct sock_common::skc_v6_daddr`.
+    pub sock_peer_address6: u32,
     /// `struct tcp_sock::srtt_us`: eight times the smoothed round-trip time.
     pub tcp_srtt: u32,
     /// `struct sk_buff::sk`.
@@ -54,6 +64,8 @@ pub struct ProbeOffsets {
     pub signal_live: u32,
     /// `struct signal_struct::oom_mm`: set where the kernel has chosen the process for want of memory.
     pub signal_oom: u32,
+    /// A system call's first three arguments in `struct pt_regs`, where this architecture keeps them by name.
+    pub call_arguments: [u32; 3],
     /// The position of `REQ_PREFLUSH` among a bio's flags.
     pub preflush_bit: u32,
     /// 1 where `kfree_skb` tells the receiving socket as its fourth argument (6.11).
@@ -62,7 +74,7 @@ pub struct ProbeOffsets {
     pub _reserved: u32,
 }
 
-const _: () = assert!(size_of::<ProbeOffsets>() == 104);
+const _: () = assert!(size_of::<ProbeOffsets>() == 136);
 
 /// Nothing known.
 pub const UNKNOWN: ProbeOffsets = ProbeOffsets {
@@ -70,6 +82,11 @@ pub const UNKNOWN: ProbeOffsets = ProbeOffsets {
     sock_state: MISSING,
     sock_port: MISSING,
     sock_peer_port: MISSING,
+    sock_family: MISSING,
+    sock_address: MISSING,
+    sock_peer_address: MISSING,
+    sock_address6: MISSING,
+    sock_peer_address6: MISSING,
     tcp_srtt: MISSING,
     skb_sock: MISSING,
     skb_head: MISSING,
@@ -89,6 +106,7 @@ pub const UNKNOWN: ProbeOffsets = ProbeOffsets {
     task_comm: MISSING,
     signal_live: MISSING,
     signal_oom: MISSING,
+    call_arguments: [MISSING; 3],
     preflush_bit: MISSING,
     drop_has_socket: 0,
     _reserved: 0,

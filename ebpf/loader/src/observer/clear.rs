@@ -9,6 +9,7 @@ use observastack_abi::telemetry::{
     OTHER, UNITS, block_io,
     counters::UnitCounters,
     histogram::Histogram,
+    off_cpu,
     run_queue::{Preemptions, pair},
     syscalls,
 };
@@ -30,6 +31,7 @@ pub(super) fn unit(ebpf: &mut Ebpf, index: u32) -> Result<(), MapError> {
     remove::<u64, u64>(ebpf, "DROPS", |key| (key >> 32) as u32 == index)?;
     remove::<block_io::Series, Histogram>(ebpf, "BLOCK_IO", |key| key.unit == index)?;
     remove::<syscalls::Series, Histogram>(ebpf, "SYSCALLS", |key| key.unit == index)?;
+    remove::<off_cpu::Series, Histogram>(ebpf, "OFF_CPU", |key| key.unit == index)?;
     remove::<syscalls::Series, u64>(ebpf, "SYSCALL_ERRORS", |key| key.unit == index)?;
     debug_assert!(index < OTHER);
     Ok(())

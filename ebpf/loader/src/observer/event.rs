@@ -23,7 +23,7 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
         .then_some(event)
 }
 
-fn next<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+pub(super) fn next<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (first, others) = rest.split_first_chunk()?;
     *rest = others;
     Some(*first)
@@ -37,7 +37,23 @@ pub fn comm(event: &Event) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_event_of_ours_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..2 * EVENT_LEN), kind in 0u32..8) {
+            if let Some(event) = decode(&bytes) {
+                prop_assert_eq!(bytes_of(&event), bytes);
+            } else if let Some(mut whole) = bytes.get(..EVENT_LEN).map(<[u8]>::to_vec) {
+                whole[8..12].copy_from_slice(&kind.to_ne_bytes());
+                let is_ours = (kind::EXEC..=kind::RESET_RECEIVED).contains(&kind);
+                prop_assert_eq!(decode(&whole).is_some(), is_ours);
+                prop_assert!(decode(&whole).is_none_or(|event| comm(&event).chars().count() <= COMM_LEN));
+            }
+        }
+    }
 
     fn bytes_of(event: &Event) -> Vec<u8> {
         let mut bytes = Vec::new();

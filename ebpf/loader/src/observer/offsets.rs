@@ -19,8 +19,17 @@ pub(super) struct Found {
 
 /// Reads everything that the probes need.
 pub(super) fn read(btf: &Btf) -> Found {
-    use Probe::{BlockIo, PacketDrop, Process, TcpConnect, TcpReset, TcpRetransmit, TcpRtt};
-    const SOCKETS: &[Probe] = &[TcpConnect, TcpRtt, TcpRetransmit, TcpReset, PacketDrop];
+    use Probe::{
+        BlockIo, PacketDrop, Process, TcpConnect, TcpReset, TcpRetransmit, TcpRtt, TraceTcp,
+    };
+    const SOCKETS: &[Probe] = &[
+        TcpConnect,
+        TcpRtt,
+        TcpRetransmit,
+        TcpReset,
+        PacketDrop,
+        TraceTcp,
+    ];
     let mut missing = BTreeMap::new();
     let mut note = |probes: &[Probe], found: Result<u32, OffsetError>| match found {
         Ok(offset) => offset,
@@ -41,8 +50,14 @@ pub(super) fn read(btf: &Btf) -> Found {
             inside(("sock", "sk_cgrp_data"), ("sock_cgroup_data", "cgroup")),
         ),
         sock_state: note(SOCKETS, offset("sock_common", "skc_state")),
-        sock_port: note(&[TcpReset], offset("sock_common", "skc_num")),
-        sock_peer_port: note(&[TcpReset], offset("sock_common", "skc_dport")),
+        sock_port: note(&[TcpReset, TraceTcp], offset("sock_common", "skc_num")),
+        sock_peer_port: note(&[TcpReset, TraceTcp], offset("sock_common", "skc_dport")),
+        sock_family: note(&[TraceTcp], offset("sock_common", "skc_family")),
+        sock_address: note(&[TraceTcp], offset("sock_common", "skc_rcv_saddr")),
+        sock_peer_address: note(&[TraceTcp], offset("sock_common", "skc_daddr")),
+        // Kernels without IPv6 have none.
+        sock_address6: note(&[], offset("sock_common", "skc_v6_rcv_saddr")),
+        sock_peer_address6: note(&[], offset("sock_common", "skc_v6_daddr")),
         tcp_srtt: note(&[TcpRtt], offset("tcp_sock", "srtt_us")),
         skb_sock: note(&[PacketDrop], offset("sk_buff", "sk")),
         skb_head: note(&[PacketDrop], offset("sk_buff", "head")),
@@ -69,6 +84,8 @@ pub(super) fn read(btf: &Btf) -> Found {
         task_comm: note(&[Process], offset("task_struct", "comm")),
         signal_live: note(&[Process], offset("signal_struct", "live")),
         signal_oom: note(&[Process], offset("signal_struct", "oom_mm")),
+        // Of x86; others have an array, and their calls are told without arguments.
+        call_arguments: ["di", "si", "dx"].map(|name| note(&[], offset("pt_regs", name))),
         preflush_bit: enum_values(btf, "req_flag_bits")
             .into_iter()
             .find(|(_, name)| name == "__REQ_PREFLUSH")

@@ -25,11 +25,13 @@ pub enum Probe {
     Process,
     /// System calls of chosen units.
     Syscalls,
+    /// TCP of chosen units, event by event.
+    TraceTcp,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RunQueue,
         Self::TcpConnect,
         Self::TcpRtt,
@@ -41,6 +43,7 @@ impl Probe {
         Self::Reclaim,
         Self::Process,
         Self::Syscalls,
+        Self::TraceTcp,
     ];
 
     /// As people write it.
@@ -57,6 +60,7 @@ impl Probe {
             Self::Reclaim => "reclaim",
             Self::Process => "process",
             Self::Syscalls => "syscalls",
+            Self::TraceTcp => "trace-tcp",
         }
     }
 
@@ -74,6 +78,7 @@ impl Probe {
             Self::Reclaim => "how long tasks have to free memory themselves",
             Self::Process => "programs executed, processes ended and why, kills for want of memory",
             Self::Syscalls => "system calls of chosen units, with errno and latency",
+            Self::TraceTcp => "TCP of chosen units, event by event",
         }
     }
 
@@ -84,7 +89,7 @@ impl Probe {
 
     /// Whether it is cheap enough to be on all the time.
     pub const fn is_always_on(self) -> bool {
-        !matches!(self, Self::Syscalls)
+        !matches!(self, Self::Syscalls | Self::TraceTcp)
     }
 
     /// Its programs, each with the raw tracepoint that it is attached to.
@@ -120,6 +125,12 @@ impl Probe {
                 ("sched_process_exit", "sched_process_exit"),
             ],
             Self::Syscalls => &[("sys_exit", "sys_exit"), ("sys_enter", "sys_enter")],
+            Self::TraceTcp => &[
+                ("trace_tcp_state", "inet_sock_set_state"),
+                ("trace_tcp_retransmit", "tcp_retransmit_skb"),
+                ("trace_tcp_send_reset", "tcp_send_reset"),
+                ("trace_tcp_receive_reset", "tcp_receive_reset"),
+            ],
         }
     }
 }

@@ -11,6 +11,7 @@ use observastack_abi::telemetry::{
     OTHER, block_io,
     counters::{Losses, UnitCounters},
     histogram::Histogram,
+    off_cpu,
     run_queue::{Preemptions, pair},
     syscalls,
 };
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub syscalls: BTreeMap<(u32, u32), Histogram>,
     /// System calls that failed, by unit, number and errno.
     pub syscall_errors: BTreeMap<(u32, u32, u32), u64>,
+    /// How long tasks slept, by unit and cause.
+    pub off_cpu: BTreeMap<off_cpu::Series, Histogram>,
     /// What could not be kept.
     pub losses: Losses,
     /// Cgroups that did not fit.
@@ -101,6 +104,7 @@ pub(super) fn take(
         preemptions: preemptions(ebpf, &indices)?,
         drops,
         block_io: sums(ebpf, "BLOCK_IO", Histogram::merge)?,
+        off_cpu: sums(ebpf, "OFF_CPU", Histogram::merge)?,
         syscalls: map_keys(calls, by_call),
         syscall_errors: map_keys(errors, by_errno),
         losses,

@@ -15,7 +15,7 @@ use observastack_abi::telemetry::{
     run_queue::{Preemptions, Switched, WAITING_PLACES, Waiting, pair, place_of},
 };
 
-use super::{add, lose, now_ns, unit_of_current};
+use super::{add, lose, now_ns, off_cpu, trace, unit_of_current};
 use crate::atomic::{fetch_add, fetch_increment};
 
 /// Waits for a CPU, by unit.
@@ -78,6 +78,9 @@ fn on_switch(preempt: bool, previous: u64, next: u64, state: u32) -> Option<()> 
             fetch_add(&mut preemptions.ran_ns, now.wrapping_sub(last.at_ns));
         }
     }
+    if unit != OTHER {
+        trace::tell_stay(unit, last, now, preempt || state == 0);
+    }
     last.victim = 0;
     // `TASK_RUNNING` is 0; a task that the kernel itself preempted may have another state and goes on all the same.
     if preempt || state == 0 {
@@ -88,6 +91,8 @@ fn on_switch(preempt: bool, previous: u64, next: u64, state: u32) -> Option<()> 
         if unit != OTHER {
             last.victim = unit as u64 + 1;
         }
+    } else if unit != OTHER {
+        off_cpu::begin(previous, unit, state, now);
     }
     last.at_ns = now;
     last.waited_ns = 0;
@@ -97,6 +102,7 @@ fn on_switch(preempt: bool, previous: u64, next: u64, state: u32) -> Option<()> 
     if waiting.task == next {
         last.waited_ns = now.saturating_sub(waiting.since_ns) + 1;
         waiting.task = 0;
+        let _ = off_cpu::end(next, waiting.since_ns);
     }
     Some(())
 }

@@ -7,19 +7,24 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use observastack_abi::telemetry::{
-    UNITS,
     histogram::{EMPTY, Histogram},
+    off_cpu::NO_CALL,
     syscalls::{CALL_PLACES, Entered, MAX_SERIES, Series, failed, place_of},
+    trace::flag,
+    wanted::{COUNT_SYSCALLS, OFF_CPU},
 };
 
-use super::{ON_DEMAND, lose, now_ns, unit_of_current};
+use super::{
+    ON_DEMAND, lose, now_ns,
+    trace::{self, wanted},
+    unit_of_current,
+};
 
+/// Whose calls are looked at.
+const ASKED_FOR: u32 = COUNT_SYSCALLS | OFF_CPU | flag::SYSCALLS;
 /// Highest errno (`include/linux/err.h`).
 const MAX_ERRNO: i64 = 4095;
 
-/// Which units are asked for: not 0.
-#[map]
-static SYSCALL_UNITS: Array<u32> = Array::with_max_entries(UNITS, 0);
 /// How long calls took.
 #[map]
 static SYSCALLS: PerCpuHashMap<Series, Histogram> =
@@ -42,14 +47,24 @@ pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
 /// Arguments: `regs`, `ret`.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    let _ = on_exit(ctx.arg(1));
+    let _ = on_exit(ctx.arg(0), ctx.arg(1));
     0
+}
+
+/// The call that the current task is in, of a unit that is asked for.
+#[inline(always)]
+pub(super) fn current() -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    match CALLS.get(place_of(thread)) {
+        Some(call) if call.thread == thread => call.number,
+        _ => NO_CALL,
+    }
 }
 
 #[inline(always)]
 fn on_enter(number: u32) -> Option<()> {
     let unit = unit_of_current();
-    if *SYSCALL_UNITS.get(unit)? == 0 {
+    if wanted(unit, ASKED_FOR) == 0 {
         return None;
     }
     let thread = bpf_get_current_pid_tgid();
@@ -65,9 +80,10 @@ fn on_enter(number: u32) -> Option<()> {
 }
 
 #[inline(always)]
-fn on_exit(returned: i64) -> Option<()> {
+fn on_exit(registers: *const u8, returned: i64) -> Option<()> {
     let unit = unit_of_current();
-    if *SYSCALL_UNITS.get(unit)? == 0 {
+    let wanted = wanted(unit, ASKED_FOR);
+    if wanted == 0 {
         return None;
     }
     let thread = bpf_get_current_pid_tgid();
@@ -81,6 +97,13 @@ fn on_exit(returned: i64) -> Option<()> {
     }
     // SAFETY: as above.
     unsafe { (*call).thread = 0 };
+    let took_ns = now_ns().saturating_sub(entered.at_ns);
+    if wanted & flag::SYSCALLS != 0 {
+        trace::tell_syscall(registers, &entered, returned, took_ns);
+    }
+    if wanted & COUNT_SYSCALLS == 0 {
+        return None;
+    }
     let series = Series {
         unit,
         call: entered.number,
@@ -95,7 +118,7 @@ fn on_exit(returned: i64) -> Option<()> {
         }
     };
     // SAFETY: this CPU's own map value; the kernel does not run this program inside itself.
-    unsafe { &mut *histogram }.add(now_ns().saturating_sub(entered.at_ns));
+    unsafe { &mut *histogram }.add(took_ns);
     if (-MAX_ERRNO..0).contains(&returned) {
         count_error(Series {
             unit,

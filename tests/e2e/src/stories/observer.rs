@@ -45,6 +45,11 @@ pub(super) fn tests() -> Vec<Trial> {
             "observer::killed_or_stopped_it_changes_nothing_for_the_shop",
             gone,
         ),
+        test(
+            "observer::a_unit_is_traced_for_as_long_as_somebody_looks",
+            traced,
+        ),
+        test("observer::sleeps_are_told_by_what_they_wait_for", sleeps),
         test("observer::what_makes_no_sense_is_refused", refusals),
     ]
 }
@@ -179,7 +184,8 @@ fn told() -> Result<()> {
     );
     let probes = lab::ctl(&["probes"])?;
     for probe in probes["probes"].as_array().context("no probes")? {
-        let expected = probe["name"] != "syscalls" && probe["refusal"].is_null();
+        let on_demand = probe["name"] == "syscalls" || probe["name"] == "trace-tcp";
+        let expected = !on_demand && probe["refusal"].is_null();
         ensure!(probe["on"] == expected, "{probe}");
         // What is counted by programs works on every kernel; what is read from files needs the controllers.
         let by_files = probe["programs"] == json!([]);
@@ -495,6 +501,38 @@ fn syscalls() -> Result<()> {
     Ok(())
 }
 
+fn sleeps() -> Result<()> {
+    let counted =
+        std::thread::spawn(|| lab::ctl(&["off-cpu", "--unit", "postgresql", "--for", "3s"]));
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        let body = lab::order("P00008", 1);
+        let url = format!("{SHOP}/orders");
+        curl(&["--max-time", "20", "--json", &body, &url])?;
+    }
+    let counted = counted.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+    let sleeps = counted["sleeps"].as_array().context("no sleeps")?;
+    let cause = |sleep: &Value| sleep["cause"].as_str().unwrap_or_default().to_owned();
+    let causes: Vec<String> = sleeps.iter().map(cause).collect();
+    figures::note(format!("PostgreSQL slept in {}", causes.join(", ")));
+    // It waits for its clients, and for its log to be on the disk.
+    ensure!(
+        causes.iter().any(|cause| cause.starts_with("epoll_")),
+        "{causes:?}"
+    );
+    ensure!(
+        causes
+            .iter()
+            .any(|cause| cause == "fdatasync" || cause == "fsync"),
+        "{causes:?}"
+    );
+    ensure!(
+        counted["unit"] == "observastack-postgresql.service",
+        "{counted}"
+    );
+    Ok(())
+}
+
 /// Programs of the observer that are loaded, as bpftool has them.
 fn attached() -> Result<usize> {
     let text = command::output(&["bpftool", "link", "show"])?;
@@ -596,4 +634,66 @@ fn refusals() -> Result<()> {
         "still off"
     );
     Ok(())
+}
+
+fn traced() -> Result<()> {
+    let on = |name: &str| -> Result<bool> {
+        let list = lab::ctl(&["probes"])?;
+        let all = list["probes"].as_array().context("no probes")?;
+        let probe = all.iter().find(|probe| probe["name"] == name);
+        probe
+            .and_then(|probe| probe["on"].as_bool())
+            .with_context(|| format!("no {name}"))
+    };
+    let watched = |words: &'static [&'static str]| {
+        std::thread::spawn(move || command::run(&[&[CTL, "trace"], words].concat()))
+    };
+    let both = [
+        watched(&["syscalls", "--unit", "inventory", "-n", "20"]),
+        watched(&["tcp", "--unit", "gateway", "--for", "3s"]),
+        watched(&[
+            "sched",
+            "--unit",
+            "api@1",
+            "-n",
+            "5",
+            "--min-duration",
+            "1ns",
+        ]),
+    ];
+    wait::until_true(wait::SOON, "the probes are on", || {
+        Ok(on("syscalls")? && on("trace-tcp")?)
+    })?;
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        // The gateway has a new connection from each.
+        let body = lab::order("P00007", 1);
+        let url = format!("{SHOP}/orders");
+        curl(&["--max-time", "20", "--json", &body, &url])?;
+    }
+    let mut said = Vec::new();
+    for one in both {
+        let ran = one.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+        ran.expect(0)?;
+        said.push(ran.stdout);
+    }
+    ensure!(said[0].lines().count() == 20, "{}", said[0]);
+    ensure!(
+        said[0].lines().all(|line| line.contains(") = ")),
+        "{}",
+        said[0]
+    );
+    ensure!(
+        said[1].contains("127.0.0.1:8000 -> ") && said[1].contains(" -> ESTABLISHED"),
+        "{}",
+        said[1]
+    );
+    ensure!(
+        said[2].lines().count() == 5 && said[2].contains(" after a wait of "),
+        "{}",
+        said[2]
+    );
+    wait::until_true(wait::SOON, "the probes are off again", || {
+        Ok(!on("syscalls")? && !on("trace-tcp")? && on("run-queue")?)
+    })
 }

@@ -1,6 +1,9 @@
 //! Work of a client, of a known amount.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Result;
 
@@ -45,6 +48,18 @@ impl Agent {
     ) -> Result<()> {
         let request = format!("direct-io {device} {reads} {writes} {flushes}");
         self.ask(&request).map(drop)
+    }
+
+    /// Listens at a port of the kernel's choice and accepts nothing.
+    pub(crate) fn listen(&mut self, ip: impl Into<IpAddr>, backlog: u32) -> Result<SocketAddr> {
+        let address = SocketAddr::new(ip.into(), 0);
+        Ok(self.ask(&format!("listen {address} {backlog}"))?.parse()?)
+    }
+
+    /// Sleeps so many times.
+    pub(crate) fn sleeps(&mut self, times: u64, length: Duration) -> Result<()> {
+        self.ask(&format!("sleeps {times} {}", length.as_millis()))
+            .map(drop)
     }
 
     /// Opens a missing file so many times.

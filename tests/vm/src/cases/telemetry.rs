@@ -2,6 +2,7 @@
 
 mod machine;
 mod network;
+mod trace;
 
 use std::{fs, time::Duration};
 
@@ -20,7 +21,9 @@ use crate::{
     wait,
 };
 
-pub(super) use self::{machine::CASES as MACHINE, network::CASES as NETWORK};
+pub(super) use self::{
+    machine::CASES as MACHINE, network::CASES as NETWORK, trace::CASES as TRACE,
+};
 
 pub(super) const CASES: &[Case] = &[
     ("every_probe_is_taken_by_this_kernel", every_probe),

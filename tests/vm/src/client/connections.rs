@@ -42,6 +42,14 @@ fn echo(mut stream: TcpStream) {
     while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {}
 }
 
+/// A socket that listens and accepts nothing.
+pub(super) fn listen(address: SocketAddr, backlog: i32) -> Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
 /// One `connect(2)` on a new socket: 0 or the errno.
 pub(super) fn connect(protocol: Protocol, address: SocketAddr) -> Result<i32> {
     let result = match protocol {

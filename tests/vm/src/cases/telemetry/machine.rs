@@ -29,6 +29,10 @@ pub(in crate::cases) const CASES: &[Case] = &[
     ("programs_and_ends_are_told_with_their_reasons", processes),
     ("a_kill_for_want_of_memory_is_told_as_one", oom),
     (
+        "sleeps_are_told_by_their_calls_and_without_waits_for_a_cpu",
+        off_cpu,
+    ),
+    (
         "system_calls_are_told_of_the_unit_that_was_asked_for",
         syscalls,
     ),
@@ -262,6 +266,55 @@ fn oom(scene: &mut Scene) -> Result<()> {
         reclaims.sum_ns / 1000
     ));
     ensure!(reclaims.count() > 0, "nothing was reclaimed before it");
+    Ok(())
+}
+
+/// A client sleeps for a known time in a known call, while another one keeps its CPU busy.
+fn off_cpu(scene: &mut Scene) -> Result<()> {
+    const SLEEPS: u64 = 20;
+    const LENGTH: Duration = Duration::from_millis(20);
+    let mut worker = scene.unit(WORKER)?;
+    let mut other = scene.unit(OTHER_INSTANCE)?;
+    let mut observer = scene.observe(&[Probe::RunQueue, Probe::Syscalls])?;
+    observer.observe_off_cpu(WORKER, true)?;
+    worker.sleeps(SLEEPS, LENGTH)?;
+    other.sleeps(3, LENGTH)?;
+    let read = snapshot(&mut observer)?;
+    let unit = index(&read, WORKER)?;
+    ensure!(
+        read.off_cpu.keys().all(|series| series.unit == unit),
+        "a unit that nobody asked for: {:?}",
+        read.off_cpu.keys()
+    );
+    // `clock_nanosleep(2)` of x86-64, and of the others.
+    let number = if cfg!(target_arch = "x86_64") {
+        230
+    } else {
+        115
+    };
+    let told: Vec<_> = read
+        .off_cpu
+        .iter()
+        .filter(|(series, _)| series.cause == number)
+        .collect();
+    let [(_, times)] = told.as_slice() else {
+        anyhow::bail!("{:?}", read.off_cpu.keys());
+    };
+    let mean_ms = times.sum_ns as f64 / times.count().max(1) as f64 / 1e6;
+    figure(&format!("{} sleeps of {mean_ms:.1} ms", times.count()));
+    ensure!(times.count() == SLEEPS, "{} of {SLEEPS}", times.count());
+    ensure!(
+        (20.0..60.0).contains(&mean_ms),
+        "{mean_ms:.1} ms of {LENGTH:?}"
+    );
+    observer.observe_off_cpu(WORKER, false)?;
+    worker.sleeps(2, LENGTH)?;
+    let after = snapshot(&mut observer)?;
+    ensure!(
+        after.off_cpu.values().map(Histogram::count).sum::<u64>()
+            <= read.off_cpu.values().map(Histogram::count).sum::<u64>() + 2,
+        "counted after it was switched off"
+    );
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! Probes of the network.
 
-use std::{fs, time::Duration};
+use std::{fs, net::TcpStream, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use observastack_loader::{
     FaultKind,
     observer::{Probe, event::kind},
+    sock_diag::SockDiag,
 };
 
 use super::{Case, OTHER, OTHER_INSTANCE, WORKER, events_of, index, snapshot};
@@ -23,6 +24,7 @@ pub(in crate::cases) const CASES: &[Case] = &[
         connects,
     ),
     ("resets_are_told_on_both_sides", resets),
+    ("a_full_accept_queue_is_told_of_its_listener", accept_queue),
     ("round_trips_are_told_on_both_sides", round_trips),
     ("latency_moves_the_round_trips_of_its_unit_only", latency),
     (
@@ -108,6 +110,50 @@ fn resets(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// As `ss -lm` and `TcpExtListenDrops` have it: one connection waits more than were allowed, the next ones are thrown away.
+fn accept_queue(scene: &mut Scene) -> Result<()> {
+    const BACKLOG: u32 = 3;
+    const LATE: u64 = 4;
+    let mut server = scene.unit(WORKER)?;
+    let mut other = scene.unit(OTHER_INSTANCE)?;
+    let address = server.listen(LOCALHOST, BACKLOG)?;
+    let free = other.listen(LOCALHOST, BACKLOG)?;
+    let dropped_before = netstat("TcpExt", "ListenDrops")?;
+    let _waiting: Vec<TcpStream> = (0..=BACKLOG)
+        .map(|_| TcpStream::connect(address))
+        .collect::<std::io::Result<_>>()?;
+    for _ in 0..LATE {
+        // One SYN each: the next one would come after a second.
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(300));
+        ensure!(late.is_err(), "accepted beyond the queue");
+    }
+    let dropped = netstat("TcpExt", "ListenDrops")? - dropped_before;
+    let observer = scene.observe(&[])?;
+    let all = SockDiag::open()?.listeners()?;
+    let of = |port: u16| {
+        let found = all.iter().find(|listener| listener.port == port);
+        found.context("it does not listen")
+    };
+    let (full, idle) = (of(address.port())?, of(free.port())?);
+    figure(&format!("{full:?}; {dropped} dropped on the machine"));
+    ensure!(
+        (full.waiting, full.limit) == (BACKLOG + 1, BACKLOG),
+        "{full:?}"
+    );
+    ensure!(
+        u64::from(full.drops) >= LATE && u64::from(full.drops) <= dropped,
+        "{full:?}, {dropped} dropped on the machine"
+    );
+    ensure!((idle.waiting, idle.drops) == (0, 0), "{idle:?}");
+    for (listener, unit) in [(full, WORKER), (idle, OTHER_INSTANCE)] {
+        ensure!(
+            observer.unit_of_cgroup(listener.cgroup_id) == Some(unit),
+            "{listener:?} is not of {unit}"
+        );
+    }
+    Ok(())
+}
+
 fn round_trips(scene: &mut Scene) -> Result<()> {
     let mut client = scene.unit(WORKER)?;
     let mut server = scene.unit("server.service")?;
@@ -181,10 +227,10 @@ fn loss(scene: &mut Scene) -> Result<()> {
     let cgroup = fs::metadata(scene.slice().join("server.service"))?;
     let id = std::os::unix::fs::MetadataExt::ino(&cgroup);
     observer.set_listeners(&[(address.port(), id)].into())?;
-    let before = retransmitted()?;
+    let before = netstat("Tcp", "RetransSegs")?;
     client.requests(address, 300)?;
     quiet.requests(other, 50)?;
-    let retransmitted = retransmitted()? - before;
+    let retransmitted = netstat("Tcp", "RetransSegs")? - before;
     let read = snapshot(&mut observer)?;
     let unit = |name| index(&read, name);
     let resent = |name| -> Result<u64> { Ok(read.counters[&unit(name)?].retransmits) };
@@ -241,14 +287,20 @@ fn loss(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// `RetransSegs` of the machine.
-fn retransmitted() -> Result<u64> {
-    let table = fs::read_to_string("/proc/net/snmp")?;
-    let mut lines = table.lines().filter(|line| line.starts_with("Tcp:"));
+/// A counter of the machine, from `/proc/net/snmp` or `/proc/net/netstat`.
+fn netstat(group: &str, name: &str) -> Result<u64> {
+    let tables = ["/proc/net/snmp", "/proc/net/netstat"].map(fs::read_to_string);
+    let [one, two] = tables;
+    let text = one? + &two?;
+    let mut lines = text
+        .lines()
+        .filter(|line| line.split(':').next() == Some(group));
     let mut next = || -> Result<Vec<&str>> {
-        Ok(lines.next().context("no Tcp")?.split_whitespace().collect())
+        let line = lines.next().with_context(|| format!("no {group}"))?;
+        Ok(line.split_whitespace().collect())
     };
     let (head, values) = (next()?, next()?);
-    let column = head.iter().position(|word| *word == "RetransSegs");
-    Ok(values[column.context("no RetransSegs")?].parse()?)
+    let column = head.iter().position(|word| *word == name);
+    let column = column.with_context(|| format!("no {name} in {group}"))?;
+    Ok(values[column].parse()?)
 }

@@ -1,0 +1,156 @@
+//! Events of traced units, one by one.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use observastack_loader::observer::{
+    Observer, Probe,
+    trace::{Traced, addresses, flag, kind},
+};
+
+use super::{Case, OTHER_INSTANCE, SYS_GETPPID, WORKER, index, snapshot};
+use crate::{
+    agent::Protocol,
+    rules::LOCALHOST,
+    scene::{Scene, figure},
+    traffic::Acceptor,
+};
+
+pub(in crate::cases) const CASES: &[Case] = &[
+    ("system_calls_are_told_with_arguments_and_results", syscalls),
+    ("connections_are_told_with_their_states_and_both_ends", tcp),
+    ("stays_on_a_cpu_add_up_to_its_time", sched),
+];
+
+/// Everything of one kind that was told of a unit.
+fn told(observer: &mut Observer, unit: &str, kind: u32) -> Result<Vec<Traced>> {
+    let read = snapshot(observer)?;
+    ensure!(read.losses.traced == 0, "{} lost", read.losses.traced);
+    let (index, mut events) = (index(&read, unit)?, observer.traced(usize::MAX));
+    ensure!(
+        events.iter().all(|event| event.unit == index),
+        "an event of another unit"
+    );
+    events.retain(|event| event.kind == kind);
+    Ok(events)
+}
+
+fn syscalls(scene: &mut Scene) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut worker = scene.unit(WORKER)?;
+    let mut other = scene.unit(OTHER_INSTANCE)?;
+    let mut observer = scene.observe(&[Probe::Syscalls])?;
+    observer.trace(WORKER, flag::SYSCALLS, true)?;
+    worker.getppid(&folder.path().join("one"), 30)?;
+    worker.open_missing(7)?;
+    other.getppid(&folder.path().join("two"), 30)?;
+    let events = told(&mut observer, WORKER, kind::SYSCALL)?;
+    let of = |number: u32| events.iter().filter(move |event| event.what == number);
+    ensure!(of(SYS_GETPPID).count() == 30, "{}", of(SYS_GETPPID).count());
+    for event in of(SYS_GETPPID) {
+        // Its parent is this process.
+        ensure!(
+            event.value == i64::from(std::process::id()) && event.process == worker.pid(),
+            "{event:?}"
+        );
+        ensure!((1..1_000_000_000).contains(&event.duration_ns), "{event:?}");
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        const SYS_OPENAT: u32 = 257;
+        const AT_FDCWD: i32 = -100;
+        let missing: Vec<_> = of(SYS_OPENAT).filter(|event| event.value == -2).collect();
+        ensure!(missing.len() == 7, "{} failed", missing.len());
+        ensure!(
+            missing
+                .iter()
+                .all(|event| event.arguments[0] as i32 == AT_FDCWD && event.arguments[1] != 0),
+            "{missing:?}"
+        );
+    }
+    // They are not counted beside it.
+    ensure!(snapshot(&mut observer)?.syscalls.is_empty(), "counted");
+    observer.trace(WORKER, flag::SYSCALLS, false)?;
+    observer.traced(usize::MAX);
+    worker.getppid(&folder.path().join("three"), 30)?;
+    ensure!(observer.traced(usize::MAX).is_empty(), "still traced");
+    Ok(())
+}
+
+fn tcp(scene: &mut Scene) -> Result<()> {
+    const SYN_SENT: u32 = 2;
+    const ESTABLISHED: u32 = 1;
+    let mut worker = scene.unit(WORKER)?;
+    let mut other = scene.unit(OTHER_INSTANCE)?;
+    let server = Acceptor::start(LOCALHOST)?;
+    let mut observer = scene.observe(&[Probe::TraceTcp])?;
+    observer.trace(WORKER, flag::TCP, true)?;
+    worker.connect(Protocol::Tcp, server.address, 5)?;
+    worker.resets(server.address, 3)?;
+    other.connect(Protocol::Tcp, server.address, 4)?;
+    let read = snapshot(&mut observer)?;
+    let unit = index(&read, WORKER)?;
+    let events = observer.traced(usize::MAX);
+    ensure!(
+        events.iter().all(|event| event.unit == unit),
+        "an event of another unit"
+    );
+    let made: Vec<_> = events
+        .iter()
+        .filter(|event| event.kind == kind::TCP_STATE && event.what == SYN_SENT << 8 | ESTABLISHED)
+        .collect();
+    ensure!(made.len() == 8, "{} connections: {events:?}", made.len());
+    for event in &made {
+        let [local, remote] = addresses(event).context("no addresses")?;
+        ensure!(
+            local == LOCALHOST
+                && remote == LOCALHOST
+                && event.remote_port == server.address.port()
+                && event.local_port != 0,
+            "{event:?}"
+        );
+    }
+    let resets = events
+        .iter()
+        .filter(|event| event.kind == kind::TCP_RESET_SENT);
+    ensure!(resets.count() == 3, "{events:?}");
+    Ok(())
+}
+
+fn sched(scene: &mut Scene) -> Result<()> {
+    let length = Duration::from_millis(1000);
+    let mut worker = scene.unit(WORKER)?;
+    let mut hog = scene.unit(OTHER_INSTANCE)?;
+    let mut observer = scene.observe(&[Probe::RunQueue])?;
+    observer.trace(WORKER, flag::SCHED, true)?;
+    hog.begin_burn(0, length)?;
+    worker.begin_burn(0, length)?;
+    let (_, waited_ns) = (hog.waited_ns()?, worker.waited_ns()?);
+    let events = told(&mut observer, WORKER, kind::SCHED)?;
+    let mine: Vec<_> = events
+        .iter()
+        .filter(|event| event.process == worker.pid())
+        .collect();
+    let ran_ns: u64 = mine.iter().map(|event| event.duration_ns).sum();
+    let waits: i64 = mine.iter().map(|event| event.value.max(0)).sum();
+    let preempted = mine.iter().filter(|event| event.what == 1).count();
+    figure(&format!(
+        "{} stays, {} ms on the CPU, {} ms of waits ({} by schedstat), preempted {preempted} times",
+        mine.len(),
+        ran_ns / 1_000_000,
+        waits / 1_000_000,
+        waited_ns / 1_000_000
+    ));
+    ensure!(preempted >= 3, "preempted {preempted} times");
+    let all_ns = ran_ns + waits.unsigned_abs();
+    // What it does before and after is told as well.
+    ensure!(
+        all_ns >= 900_000_000 && all_ns <= 1_500_000_000,
+        "{all_ns} ns of {length:?}"
+    );
+    ensure!(
+        waits.unsigned_abs().abs_diff(waited_ns) <= waited_ns / 10 + 50_000_000,
+        "{waits} ns of waits, {waited_ns} by schedstat"
+    );
+    Ok(())
+}
