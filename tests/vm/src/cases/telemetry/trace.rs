@@ -145,7 +145,7 @@ fn sched(scene: &mut Scene) -> Result<()> {
     let all_ns = ran_ns + waits.unsigned_abs();
     // What it does before and after is told as well.
     ensure!(
-        all_ns >= 900_000_000 && all_ns <= 1_500_000_000,
+        (900_000_000..=1_500_000_000).contains(&all_ns),
         "{all_ns} ns of {length:?}"
     );
     ensure!(
