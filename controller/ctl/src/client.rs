@@ -42,6 +42,35 @@ impl fmt::Display for Place {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
+/// A body, line by line as it comes.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    body: Incoming,
+    pending: Vec<u8>,
+}
+
+impl Lines {
+    /// Of a body.
+    pub(crate) fn of(body: Incoming) -> Self {
+        Self {
+            body,
+            pending: Vec::new(),
+        }
+    }
+
+    /// The next whole line; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                return Some(self.pending.drain(..=end).collect());
+            }
+            let frame = self.body.frame().await?.ok()?;
+            self.pending
+                .extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+        }
+    }
+}
+
 /// A service's socket or port, with what to tell the user when nobody listens there.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -131,12 +160,7 @@ impl Client {
         };
         let (status, answer) = self.send(method, path, "application/json", body).await?;
         if !status.is_success() {
-            let refusal = serde_json::from_slice(&answer).unwrap_or_else(|_| ErrorBody {
-                error: format!("{} answered {status}", self.place),
-                code: ErrorCode::Internal,
-                fields: Vec::new(),
-            });
-            return Err(Failure::Injector(refusal));
+            return Err(self.refusal(status, &answer));
         }
         serde_json::from_slice(&answer)
             .map_err(|error| self.transport(format!("cannot read the answer: {error}")))
@@ -177,6 +201,34 @@ impl Client {
             .send_request(request)
             .await
             .map_err(|error| self.transport(error))
+    }
+
+    /// Asks the observer for a stream of lines; its refusals are failures.
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
+        let response = self
+            .open(Method::GET, path, "application/json", Vec::new())
+            .await?;
+        let status = response.status();
+        let body = response.into_body();
+        if !status.is_success() {
+            let answer = body
+                .collect()
+                .await
+                .map_err(|error| self.transport(error))?;
+            return Err(self.refusal(status, &answer.to_bytes()));
+        }
+        Ok(Lines::of(body))
+    }
+
+    /// What an answer that is no success says.
+    fn refusal(&self, status: StatusCode, answer: &[u8]) -> Failure {
+        Failure::Injector(
+            serde_json::from_slice(answer).unwrap_or_else(|_| ErrorBody {
+                error: format!("{} answered {status}", self.place),
+                code: ErrorCode::Internal,
+                fields: Vec::new(),
+            }),
+        )
     }
 
     fn refused(&self, error: &io::Error) -> Failure {

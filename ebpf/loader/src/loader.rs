@@ -207,12 +207,7 @@ impl Loader {
                 rule_map::take(&mut ebpf, kind).ok_or(LoadError::Incomplete(kind.name()))?;
             tables.insert(kind, table);
         }
-        for program in UNIT_TRACEPOINTS {
-            attach_tracepoint(&mut ebpf, program).map_err(|source| LoadError::Units {
-                program,
-                source: Box::new(source),
-            })?;
-        }
+        attach_unit_tracepoints(&mut ebpf)?;
 
         let slices = slices
             .iter()
@@ -484,6 +479,17 @@ impl Loader {
     fn table(&self, kind: FaultKind) -> Option<&(dyn RuleTable + Send)> {
         self.tables.get(&kind).map(Box::as_ref)
     }
+}
+
+/// Attaches the programs that keep a unit table current; they stay attached for as long as the object is loaded.
+pub(crate) fn attach_unit_tracepoints(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    for program in UNIT_TRACEPOINTS {
+        attach_tracepoint(ebpf, program).map_err(|source| LoadError::Units {
+            program,
+            source: Box::new(source),
+        })?;
+    }
+    Ok(())
 }
 
 fn attach_tracepoint(ebpf: &mut Ebpf, name: &str) -> Result<(), ProgramError> {

@@ -2,7 +2,7 @@
 //!
 //! - [`Probe`]: what can be switched on and off; [`Observer`]: the loaded programs, owned by one thread;
 //! - [`Snapshot`]: everything that was counted so far, summed up over the CPUs;
-//! - [`event`]: rare things, decoded from the ring buffer.
+//! - [`event`]: rare things, [`trace`]: everything of a unit, decoded from their ring buffers.
 
 mod clear;
 pub mod event;
@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, MapError, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, RingBuf},
     programs::{ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink},
 };
 pub use probe::Probe;
@@ -28,10 +28,7 @@ use observastack_abi::telemetry::{
 };
 
 use self::{event::Event, trace::Traced, units::ObservedUnits};
-use crate::{LoadError, chain, memory, offsets as kernel};
-
-/// Raw tracepoints that keep the unit table current; programs and tracepoints have the same names.
-const UNIT_TRACEPOINTS: [&str; 2] = ["cgroup_mkdir", "cgroup_rmdir"];
+use crate::{LoadError, chain, loader::attach_unit_tracepoints, memory, offsets as kernel};
 
 /// How one probe stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +68,6 @@ pub enum SwitchError {
 pub struct Observer {
     // Links go before the programs that they belong to.
     links: BTreeMap<Probe, Vec<RawTracePointLink>>,
-    _unit_links: Vec<RawTracePointLink>,
     refusals: BTreeMap<Probe, String>,
     units: ObservedUnits,
     drop_reasons: BTreeMap<u32, String>,
@@ -108,35 +104,17 @@ impl Observer {
                 }
             }
         }
-        let incomplete = LoadError::Incomplete;
-        let events = take(&mut ebpf, "EVENTS")
-            .and_then(|map| RingBuf::try_from(map).ok())
-            .ok_or(incomplete("EVENTS"))?;
-        let listeners = take(&mut ebpf, "LISTENERS")
-            .and_then(|map| HashMap::try_from(map).ok())
-            .ok_or(incomplete("LISTENERS"))?;
-        let wanted = take(&mut ebpf, "WANTED")
-            .and_then(|map| Array::try_from(map).ok())
-            .ok_or(incomplete("WANTED"))?;
-        let traced = take(&mut ebpf, "TRACED")
-            .and_then(|map| RingBuf::try_from(map).ok())
-            .ok_or(incomplete("TRACED"))?;
-        let mut units =
-            ObservedUnits::take(&mut ebpf, cgroup_root, slices).ok_or(incomplete("unit table"))?;
-        let mut unit_links = Vec::new();
-        for program in UNIT_TRACEPOINTS {
-            let attached = load_program(&mut ebpf, program)
-                .and_then(|()| attach_program(&mut ebpf, program, program));
-            unit_links.push(attached.map_err(|source| LoadError::Units {
-                program,
-                source: Box::new(source),
-            })?);
-        }
+        let events = take(&mut ebpf, "EVENTS")?;
+        let listeners = take(&mut ebpf, "LISTENERS")?;
+        let wanted = take(&mut ebpf, "WANTED")?;
+        let traced = take(&mut ebpf, "TRACED")?;
+        let mut units = ObservedUnits::take(&mut ebpf, cgroup_root, slices)
+            .ok_or(LoadError::Incomplete("unit table"))?;
+        attach_unit_tracepoints(&mut ebpf)?;
         units.follow()?;
         memory::give_back();
         Ok(Self {
             links: BTreeMap::new(),
-            _unit_links: unit_links,
             refusals,
             units,
             drop_reasons: found.drop_reasons,
@@ -239,13 +217,7 @@ impl Observer {
 
     /// Events of traced units since the last call, at most so many; more stay for the next one.
     pub fn traced(&mut self, most: usize) -> Vec<Traced> {
-        let mut events = Vec::new();
-        while events.len() < most
-            && let Some(bytes) = self.traced.next()
-        {
-            events.extend(trace::decode(&bytes));
-        }
-        events
+        drain(&mut self.traced, most, trace::decode)
     }
 
     /// Tells the programs which units listen on which TCP ports.
@@ -295,15 +267,7 @@ impl Observer {
 
     /// Events since the last call, at most so many; more stay for the next one.
     pub fn events(&mut self, most: usize) -> Vec<Event> {
-        let mut events = Vec::new();
-        while events.len() < most
-            && let Some(bytes) = self.events.next()
-        {
-            if let Some(raw) = event::decode(&bytes) {
-                events.push(raw);
-            }
-        }
-        events
+        drain(&mut self.events, most, event::decode)
     }
 
     /// The name of a unit's index; `None` for what is no unit.
@@ -320,8 +284,22 @@ impl Observer {
     }
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Option<aya::maps::Map> {
+/// A map of the object, by its name.
+fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
     ebpf.take_map(name)
+        .and_then(|map| T::try_from(map).ok())
+        .ok_or(LoadError::Incomplete(name))
+}
+
+/// What a ring buffer has got since the last call, at most so many; more stay for the next one.
+fn drain<T>(ring: &mut RingBuf<MapData>, most: usize, decode: fn(&[u8]) -> Option<T>) -> Vec<T> {
+    let mut events = Vec::new();
+    while events.len() < most
+        && let Some(bytes) = ring.next()
+    {
+        events.extend(decode(&bytes));
+    }
+    events
 }
 
 fn raw_tracepoint<'a>(

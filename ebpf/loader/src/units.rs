@@ -53,14 +53,7 @@ impl UnitTable {
 
     /// Tells the programs a slice's cgroup id, and forgets the one that it had before.
     pub(crate) fn set_slice(&mut self, old: Option<u64>, new: Option<u64>) -> Result<(), MapError> {
-        if let Some(old) = old {
-            // It may be gone already.
-            let _ = self.slices.remove(&old);
-        }
-        if let Some(new) = new {
-            self.slices.insert(new, 1, 0)?;
-        }
-        Ok(())
+        set_slice(&mut self.slices, old, new)
     }
 
     /// Gives a unit an index, or the one that it has, for one more rule.
@@ -102,10 +95,7 @@ impl UnitTable {
         for path in paths {
             let mut full = None;
             cgroup::walk(path.as_ref(), &mut |id| {
-                let entered = self
-                    .places
-                    .set(place_of(id), place_entry(id, unit), 0)
-                    .and_then(|()| self.cgroups.insert(id, unit, 0));
+                let entered = enter_cgroup(&mut self.places, &mut self.cgroups, id, unit);
                 if let Err(error) = entered {
                     full = Some(error);
                 }
@@ -170,4 +160,31 @@ impl UnitTable {
             .iter()
             .position(|known| known.as_ref().is_some_and(|known| known.name == name))
     }
+}
+
+/// Tells the programs a slice's cgroup id, instead of the one that it had before.
+pub(crate) fn set_slice(
+    slices: &mut HashMap<MapData, u64, u32>,
+    old: Option<u64>,
+    new: Option<u64>,
+) -> Result<(), MapError> {
+    if let Some(old) = old {
+        // It may be gone already.
+        let _ = slices.remove(&old);
+    }
+    match new {
+        Some(new) => slices.insert(new, 1, 0),
+        None => Ok(()),
+    }
+}
+
+/// Tells the programs which unit a cgroup belongs to: first the place that they ask first.
+pub(crate) fn enter_cgroup(
+    places: &mut Array<MapData, u64>,
+    cgroups: &mut HashMap<MapData, u64, u32>,
+    id: u64,
+    unit: u32,
+) -> Result<(), MapError> {
+    places.set(place_of(id), place_entry(id, unit), 0)?;
+    cgroups.insert(id, unit, 0)
 }

@@ -19,13 +19,13 @@ use aya_ebpf::{
     Global,
     helpers::{bpf_ktime_get_ns, generated::bpf_get_current_cgroup_id},
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use observastack_abi::telemetry::{
     OTHER, UNITS,
     counters::{Losses, UnitCounters},
     event::Event,
-    histogram::Histogram,
+    histogram::{EMPTY, Histogram},
     offsets::{ProbeOffsets, UNKNOWN},
 };
 
@@ -110,6 +110,41 @@ fn add(histograms: &PerCpuArray<Histogram>, unit: u32, duration_ns: u64) {
     if let Some(histogram) = histograms.get_ptr_mut(unit) {
         // SAFETY: this CPU's own map value, and one program only has this map.
         unsafe { &mut *histogram }.add(duration_ns);
+    }
+}
+
+/// Counts a duration of a series, on this CPU; the first one makes the series.
+#[inline(always)]
+fn add_to<K>(series: &PerCpuHashMap<K, Histogram>, key: K, duration_ns: u64)
+where
+    K: Copy,
+{
+    let histogram = match series.get_ptr_mut(key) {
+        Some(histogram) => Some(histogram),
+        None => {
+            if series.insert(key, EMPTY, 0).is_err() {
+                lose(|losses| &mut losses.series);
+            }
+            series.get_ptr_mut(key)
+        }
+    };
+    if let Some(histogram) = histogram {
+        // SAFETY: this CPU's own map value, and one program only has this map, which the kernel does not run inside itself.
+        unsafe { &mut *histogram }.add(duration_ns);
+    }
+}
+
+/// Counts an event of a series, on this CPU.
+#[inline(always)]
+fn count_in<K>(series: &PerCpuHashMap<K, u64>, key: K)
+where
+    K: Copy,
+{
+    if let Some(count) = series.get_ptr_mut(key) {
+        // SAFETY: as above.
+        unsafe { *count = (*count).wrapping_add(1) };
+    } else if series.insert(key, 1, 0).is_err() {
+        lose(|losses| &mut losses.series);
     }
 }
 

@@ -1,20 +1,14 @@
 //! `serve`: load on demand.
 
-use std::{
-    fs::Permissions, io, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
-    process::ExitCode, time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use observastack_loadgen::{
     metrics::Exposed,
     service::{Service, router},
 };
-use observastack_telemetry::{logs, notify};
-use tokio::{
-    net::{UnixListener, UnixStream},
-    signal::unix::{SignalKind, signal},
-};
+use observastack_telemetry::{logs, notify, socket};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Make load on demand: driven over HTTP on a Unix socket, see `curl --unix-socket SOCKET http://loadgen/v1/load`
 #[derive(Debug, clap::Args)]
@@ -54,7 +48,7 @@ pub(crate) fn main(serve: &Serve) -> ExitCode {
 async fn run(serve: &Serve) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = listen(&serve.socket).await?;
+    let listener = socket::listen(&serve.socket).await?;
     let exposed = Exposed::idle();
     exposed
         .serve(serve.metrics)
@@ -80,23 +74,4 @@ async fn run(serve: &Serve) -> Result<()> {
     // Gone already where the service manager has removed its directory.
     let _ = std::fs::remove_file(&serve.socket);
     Ok(())
-}
-
-/// Listens there; a socket that nobody listens at is a leftover.
-async fn listen(path: &PathBuf) -> Result<UnixListener> {
-    let name = path.display();
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if UnixStream::connect(path).await.is_ok() {
-                anyhow::bail!("{name}: another one is listening there");
-            }
-            std::fs::remove_file(path).with_context(|| format!("cannot remove {name}"))?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
-    };
-    let listener = listener.with_context(|| format!("cannot listen at {name}"))?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o660))
-        .with_context(|| format!("cannot set the mode of {name}"))?;
-    Ok(listener)
 }

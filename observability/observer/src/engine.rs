@@ -15,7 +15,9 @@ use observastack_spec::kernel::{KernelEvent, KernelReport, TraceEvent, Traceable
 use tokio::sync::{broadcast, oneshot};
 use tracing::{debug, warn};
 
-use crate::{cgroups::Cgroups, happened, listeners::Listeners, names::Devices, report, traced};
+use crate::{
+    cgroups::Cgroups, clock, happened, listeners::Listeners, names::Devices, report, traced,
+};
 
 /// Requests that wait; more are refused.
 const REQUESTS: usize = 64;
@@ -398,14 +400,17 @@ impl Worker {
                 continue;
             };
             let told = KernelEvent {
-                at_unix_ms: happened::unix_ms(event.at_ns),
+                at_unix_ms: clock::ms(clock::since_1970(event.at_ns)),
                 unit: unit.to_owned(),
                 what,
             };
-            if self.lines < LINES {
-                self.lines += u32::from(happened::write(&told));
-            } else {
-                self.unwritten += 1;
+            if happened::is_worth_a_line(&told.what) {
+                if self.lines < LINES {
+                    self.lines += 1;
+                    happened::write(&told);
+                } else {
+                    self.unwritten += 1;
+                }
             }
             // An error means that nobody listens.
             let _ = self.events.send(Arc::new(told));
@@ -419,7 +424,7 @@ impl Worker {
                 continue;
             };
             let event = TraceEvent {
-                at_unix_us: happened::unix_us(raw.at_ns),
+                at_unix_us: clock::us(clock::since_1970(raw.at_ns)),
                 unit: unit.to_owned(),
                 what,
             };

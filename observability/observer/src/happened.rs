@@ -1,43 +1,14 @@
 //! Rare things, one by one: from the ring buffer's bytes to the API's words, and to the journal.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use observastack_loader::{
-    clock::monotonic_ns,
-    observer::event::{self, Event, kind},
-};
+use observastack_loader::observer::event::{self, Event, kind};
 use observastack_spec::kernel::{Happened, KernelEvent};
 use tracing::{info, warn};
 
 use crate::names;
 
-/// Milliseconds since 1970 of a moment of `CLOCK_MONOTONIC`.
-pub(crate) fn unix_ms(at_ns: u64) -> u64 {
-    let ago_ms = monotonic_ns().saturating_sub(at_ns) / 1_000_000;
-    now_unix_ms().saturating_sub(ago_ms)
-}
-
-/// The same in microseconds.
-pub(crate) fn unix_us(at_ns: u64) -> u64 {
-    let ago_us = monotonic_ns().saturating_sub(at_ns) / 1000;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_us = since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-    });
-    now_us.saturating_sub(ago_us)
-}
-
-/// Milliseconds since 1970, now.
-pub(crate) fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
-}
-
 /// What an event says.
 pub(crate) fn told(event: &Event) -> Option<Happened> {
-    let (pid, comm) = (event.pid, event::comm(event));
+    let (pid, comm) = (event.pid, event::text(&event.comm));
     let (local_port, remote_port) = (event.local_port, event.remote_port);
     Some(match event.kind {
         kind::EXEC => Happened::Exec { pid, comm },
@@ -63,13 +34,19 @@ pub(crate) fn told(event: &Event) -> Option<Happened> {
     })
 }
 
-/// Writes an event to the journal, and with it to the collector. Programs that are executed and processes that end well are
-/// everyday matters: they are on the stream only. False where nothing was written.
-pub(crate) fn write(event: &KernelEvent) -> bool {
+/// Whether an event is worth a line: programs that are executed and processes that end well are everyday matters, and on the stream only.
+pub(crate) fn is_worth_a_line(what: &Happened) -> bool {
+    !matches!(
+        what,
+        Happened::Exec { .. } | Happened::Exit { code: Some(0), .. }
+    )
+}
+
+/// Writes an event to the journal, and with it to the collector.
+pub(crate) fn write(event: &KernelEvent) {
     let unit = event.unit.as_str();
     match &event.what {
-        Happened::Exec { .. } => return false,
-        Happened::Exit { code: Some(0), .. } => return false,
+        Happened::Exec { pid, comm } => info!(unit, pid, comm, "program executed"),
         Happened::Exit {
             pid,
             comm,
@@ -95,7 +72,6 @@ pub(crate) fn write(event: &KernelEvent) -> bool {
             remote_port,
         } => info!(unit, local_port, remote_port, "TCP reset received"),
     }
-    true
 }
 
 #[cfg(test)]
@@ -110,6 +86,14 @@ mod tests {
             ..Event::default()
         };
         told(&event).unwrap()
+    }
+
+    #[test]
+    fn what_goes_well_is_worth_no_line() {
+        assert!(!is_worth_a_line(&exit(0)));
+        assert!(is_worth_a_line(&exit(1 << 8)) && is_worth_a_line(&exit(9)));
+        let (pid, comm) = (1, "a".to_owned());
+        assert!(!is_worth_a_line(&Happened::Exec { pid, comm }));
     }
 
     #[test]
@@ -140,12 +124,5 @@ mod tests {
             panic!("{:?}", exit(0x8b));
         };
         assert_eq!(signal, "SIGSEGV");
-    }
-
-    #[test]
-    fn a_moment_is_told_in_the_clock_of_people() {
-        let ago = unix_ms(monotonic_ns() - 5_000_000_000);
-        let expected = now_unix_ms() - 5000;
-        assert!(ago.abs_diff(expected) < 100, "{ago} and {expected}");
     }
 }

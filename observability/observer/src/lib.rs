@@ -16,6 +16,7 @@
 mod api;
 mod args;
 mod cgroups;
+mod clock;
 mod engine;
 mod families;
 mod happened;

@@ -26,12 +26,6 @@ pub(crate) fn signal(number: i32) -> String {
         .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
 }
 
-/// A task's name up to its terminating zero.
-pub(crate) fn comm(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0);
-    String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
-}
-
 /// Names of block devices by their numbers, each looked up once.
 #[derive(Debug, Default)]
 pub(crate) struct Devices(HashMap<u32, String>);

@@ -2,7 +2,7 @@
 //!
 //! Counters are cumulative and durations keep their buckets, so nothing is lost when one request is not taken: the next one says it all.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -31,6 +31,7 @@ use prost::Message as _;
 use tracing::{info, warn};
 
 use crate::{
+    clock,
     engine::Engine,
     families::{Family, Kind, Labels, Value, families},
 };
@@ -60,7 +61,7 @@ pub(crate) async fn send(engine: Engine, settings: Settings, identity: Identity,
         // The settings have been checked: a path can be added to them.
         return;
     };
-    let started_ns = unix_ns();
+    let started_ns = clock::ns(clock::now());
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut is_taken = true;
@@ -69,7 +70,11 @@ pub(crate) async fn send(engine: Engine, settings: Settings, identity: Identity,
         let Ok(told) = engine.told().await else {
             return;
         };
-        let request = request(&families(&told), &identity, [started_ns, unix_ns()]);
+        let request = request(
+            &families(&told),
+            &identity,
+            [started_ns, clock::ns(clock::now())],
+        );
         let outcome = post(&client, &target, request, settings.timeout).await;
         let name = if outcome.is_ok() { "sent" } else { "failed" };
         exports.get_or_create(&[("outcome", name)]).inc();
@@ -104,13 +109,6 @@ async fn post(
         Ok(Ok(answer)) if answer.status() == StatusCode::OK => Ok(()),
         Ok(Ok(answer)) => Err(format!("it answered {}", answer.status())),
     }
-}
-
-fn unix_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    })
 }
 
 /// Everything, from a beginning to now.

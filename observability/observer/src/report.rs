@@ -13,7 +13,7 @@ use observastack_spec::kernel::{
     BlockIoReport, KernelReport, OTHER_UNIT, OffCpuReport, SyscallReport, Times, UnitReport,
 };
 
-use crate::{cgroups::Cgroups, happened::now_unix_ms, listeners::Listeners, names};
+use crate::{cgroups::Cgroups, clock, listeners::Listeners, names};
 
 /// Puts together what the programs, the cgroups' files and the list of sockets say.
 pub(crate) fn report(
@@ -101,7 +101,7 @@ pub(crate) fn report(
         of(series.unit, &mut |unit| unit.off_cpu.push(told.clone()));
     }
     KernelReport {
-        at_unix_ms: now_unix_ms(),
+        at_unix_ms: clock::ms(clock::now()),
         units,
         losses: losses(snapshot),
     }

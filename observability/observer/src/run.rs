@@ -1,15 +1,16 @@
 //! The composition root: load, attach, listen, tell systemd, drain.
 
-use std::{fs::Permissions, io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use observastack_loader::observer::{Observer, Probe};
 use observastack_telemetry::{
     logs, metrics, notify,
     otlp::{self, Identity, Settings},
+    socket,
 };
 use tokio::{
-    net::{TcpListener, UnixListener, UnixStream},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tracing::{info, warn};
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 async fn serve(args: &Args, engine: Engine) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = listen(&args.socket).await?;
+    let listener = socket::listen(&args.socket).await?;
     let scraped = TcpListener::bind(args.metrics)
         .await
         .with_context(|| format!("--metrics {}: cannot listen there", args.metrics))?;
@@ -101,23 +102,4 @@ async fn serve(args: &Args, engine: Engine) -> Result<()> {
     info!("stopped");
     pipeline.shut_down(DRAIN);
     Ok(())
-}
-
-/// Listens there; a socket that nobody listens at is a leftover.
-async fn listen(path: &Path) -> Result<UnixListener> {
-    let name = path.display();
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if UnixStream::connect(path).await.is_ok() {
-                bail!("{name}: another one is listening there");
-            }
-            std::fs::remove_file(path).with_context(|| format!("cannot remove {name}"))?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
-    };
-    let listener = listener.with_context(|| format!("cannot listen at {name}"))?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o660))
-        .with_context(|| format!("cannot set the mode of {name}"))?;
-    Ok(listener)
 }

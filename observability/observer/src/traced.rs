@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use observastack_loader::observer::trace::{self, Traced as Raw, kind};
+use observastack_loader::observer::{
+    event,
+    trace::{self, Traced as Raw, kind},
+};
 use observastack_spec::kernel::{Task, Traced};
 
 use crate::names;
@@ -32,7 +35,7 @@ pub(crate) fn told(raw: &Raw) -> Option<Traced> {
     let task = || Task {
         pid: raw.process,
         tid: raw.thread,
-        comm: names::comm(&raw.comm),
+        comm: event::text(&raw.comm),
     };
     let (local, remote) = match raw.kind {
         kind::SYSCALL | kind::SCHED => (String::new(), String::new()),

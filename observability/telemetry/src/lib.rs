@@ -5,6 +5,7 @@
 //! - [`otlp`]: spans and log records on their way to a collector;
 //! - [`profiles`]: where this process spends its CPU time, on its way to a Pyroscope server;
 //! - [`metrics`]: a prometheus-client registry with what every process exports, and the HTTP server's RED family;
+//! - [`socket`]: where it answers its operators;
 //! - [`notify`]: readiness, status and watchdog messages to the service manager.
 //!
 //! It depends on no other crate of the workspace, so any part may use it.
@@ -15,4 +16,5 @@ pub mod metrics;
 pub mod notify;
 pub mod otlp;
 pub mod profiles;
+pub mod socket;
 pub mod traces;

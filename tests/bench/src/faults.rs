@@ -23,15 +23,35 @@ pub(crate) struct Faults {
     /// The parts to measure; all where none is named.
     #[arg(value_enum)]
     parts: Vec<Part>,
+    #[command(flatten)]
+    here: Here,
+}
+
+/// What every benchmark of this machine's own kernel is told.
+#[derive(Debug, Args)]
+pub(crate) struct Here {
     /// The eBPF object.
     #[arg(long)]
-    object: PathBuf,
+    pub(crate) object: PathBuf,
     /// Where the unified cgroup hierarchy is mounted.
     #[arg(long, default_value_os_t = default_root())]
-    cgroup_root: PathBuf,
+    pub(crate) cgroup_root: PathBuf,
     /// Turns of each variant.
     #[arg(long, default_value_t = 21)]
-    turns: u32,
+    pub(crate) turns: u32,
+}
+
+impl Here {
+    /// Says which kernel it is; an error for whoever may not load programs.
+    pub(crate) fn begin(&self) -> Result<()> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "this loads programs into the kernel: run it as root"
+        );
+        let kernel = rustix::system::uname();
+        println!("kernel {}\n", kernel.release().to_string_lossy());
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -48,15 +68,10 @@ enum Part {
 
 impl Faults {
     pub(crate) fn run(&self) -> Result<()> {
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "this loads programs into the kernel: run it as root"
-        );
-        let kernel = rustix::system::uname();
-        println!("kernel {}\n", kernel.release().to_string_lossy());
-        let (object, root) = (self.object.as_path(), self.cgroup_root.as_path());
+        self.here.begin()?;
+        let (object, root) = (self.here.object.as_path(), self.here.cgroup_root.as_path());
         if self.wants(Part::Hooks) {
-            hooks::run(object, root, self.turns)?;
+            hooks::run(object, root, self.here.turns)?;
         }
         if self.wants(Part::Loss) {
             loss::run(object, root)?;
@@ -65,7 +80,7 @@ impl Faults {
             effect::run(object, root)?;
         }
         if self.wants(Part::Cost) {
-            cost::run(object, root, self.turns)?;
+            cost::run(object, root, self.here.turns)?;
         }
         Ok(())
     }
@@ -76,7 +91,7 @@ impl Faults {
 }
 
 /// Beside version 1 hierarchies, the unified one has a directory of its own.
-pub(crate) fn default_root() -> PathBuf {
+fn default_root() -> PathBuf {
     let beside = Path::new("/sys/fs/cgroup/unified");
     let is_there = beside.join("cgroup.procs").exists();
     if is_there {

@@ -1,10 +1,7 @@
 //! What a probe costs, from the kernel's own run-time statistics, beyond an empty program at the same tracepoint that sees the same
 //! events.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -12,7 +9,7 @@ use observastack_loader::observer::{Observer, Probe, ProgramRuns};
 
 use crate::{
     faults::{
-        default_root,
+        Here,
         ground::{Ground, OTHER, UNIT},
         run_time::Statistics,
         swapped::swapped,
@@ -28,15 +25,8 @@ const WARM_UP: u32 = 300;
 /// What a probe costs an event.
 #[derive(Debug, Args)]
 pub(crate) struct Probes {
-    /// The eBPF object.
-    #[arg(long)]
-    object: PathBuf,
-    /// Where the unified cgroup hierarchy is mounted.
-    #[arg(long, default_value_os_t = default_root())]
-    cgroup_root: PathBuf,
-    /// Turns of each variant.
-    #[arg(long, default_value_t = 21)]
-    turns: u32,
+    #[command(flatten)]
+    here: Here,
 }
 
 /// A program, the probe that it belongs to, and the work that it sees.
@@ -114,21 +104,16 @@ const ROWS: [Row; 8] = [
 
 impl Probes {
     pub(crate) fn run(&self) -> Result<()> {
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "this loads programs into the kernel: run it as root"
-        );
-        let kernel = rustix::system::uname();
-        println!("kernel {}\n", kernel.release().to_string_lossy());
+        self.here.begin()?;
         let _statistics = Statistics::on()?;
-        let ground = Ground::make(&self.cgroup_root)?;
-        let mut bench = Bench::prepare(&ground, &self.cgroup_root, &self.object)?;
+        let ground = Ground::make(&self.here.cgroup_root)?;
+        let mut bench = Bench::prepare(&ground, &self.here.cgroup_root, &self.here.object)?;
         println!(
             "| program | what it sees | the empty program beside it, ns | beyond it, ns |\n|---|---|---|---|"
         );
         for row in &ROWS {
             let (empty, beyond) = bench
-                .measure(row, self.turns)
+                .measure(row, self.here.turns)
                 .with_context(|| format!("cannot measure {}", row.program))?;
             println!(
                 "| `{}` | {} | {:.0} | {:+.0} |",

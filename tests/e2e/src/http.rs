@@ -101,6 +101,27 @@ fn parse(text: &str) -> Result<Answer> {
     }
 }
 
+/// Asks a service on its Unix socket for JSON, as curl does with these arguments; an answer that is no success is an error, an empty one
+/// is null.
+pub(crate) fn ask(socket: &str, arguments: &[&str], path: &str) -> Result<Value> {
+    let url = format!("http://localhost{path}");
+    let fixed = [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--fail-with-body",
+        "--max-time",
+        "60",
+        "--unix-socket",
+        socket,
+    ];
+    let text = command::output(&[&fixed[..], arguments, &[&url]].concat())?;
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&text).with_context(|| text)
+}
+
 /// One request on a Unix socket without the start of a process: for measuring times.
 pub(crate) fn unix(socket: &str, method: &str, path: &str, body: &str) -> Result<Answer> {
     let mut stream = UnixStream::connect(socket).with_context(|| socket.to_owned())?;

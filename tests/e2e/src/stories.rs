@@ -24,6 +24,8 @@ mod life_unit;
 mod loadgen;
 mod mtu_blackhole;
 mod observer;
+mod observer_faults;
+mod observer_on_demand;
 mod otlp;
 mod packet_loss;
 mod packet_loss_out;
@@ -98,6 +100,8 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         collector::tests(),
         loadgen::tests(),
         observer::tests(),
+        observer_faults::tests(),
+        observer_on_demand::tests(),
         collector_disk::tests(),
         config::tests(),
         disk_full::tests(),

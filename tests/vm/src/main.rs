@@ -16,6 +16,7 @@
 //! | [`agent`], [`client`] | a client process inside a unit, from the test's side and from its own |
 //! | [`holder`] | a process that holds faults until it is killed |
 //! | [`rules`], [`traffic`], [`streams`], [`wait`] | rules with their predicted fates, packets from outside, TCP streams, waiting |
+//! | [`netstat`] | the machine's own counters of its network |
 //! | [`qdisc`] | the queueing disciplines that some faults need |
 //! | [`tool`] | tools that we did not write, and disks for them |
 //! | [`cases`] | the tests, one file per story |
@@ -29,6 +30,7 @@ mod cgroups;
 mod client;
 mod expect;
 mod holder;
+mod netstat;
 mod qdisc;
 mod rules;
 mod scene;

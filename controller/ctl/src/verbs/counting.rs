@@ -2,11 +2,25 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use hyper::Method;
 use observastack_spec::kernel::{KernelReport, OTHER_UNIT, ProbeList, Switch, Times, UnitReport};
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{client::Client, collector::short, failure::Failure, output};
+
+/// What is counted, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct Counting {
+    /// The unit, such as api@1.
+    #[arg(long)]
+    unit: String,
+    /// For how long.
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    length: Duration,
+}
 
 /// A unit before and after it was counted.
 #[derive(Debug)]
@@ -18,31 +32,48 @@ pub(super) struct Counted {
     pub(super) after: UnitReport,
 }
 
+impl Counted {
+    /// A table for people, below what it is of.
+    pub(super) fn table(&self, header: &[&str], rows: &[Vec<String>]) -> String {
+        format!(
+            "{} for {:.1} s\n\n{}",
+            self.unit,
+            self.seconds,
+            output::table(header, rows)
+        )
+    }
+
+    /// The same for programs, under a name.
+    pub(super) fn json(&self, name: &str, found: &impl Serialize) -> Value {
+        json!({"unit": self.unit, "seconds": self.seconds, name: found})
+    }
+}
+
 /// Has something of a unit counted for some time, or until Ctrl-C.
 pub(super) async fn during(
     observer: &Client,
     what: &str,
-    unit: &str,
-    length: Duration,
+    asked: &Counting,
 ) -> Result<Counted, Failure> {
     let mut report = read(observer).await?;
-    let unit = known(&report, unit)?;
+    let unit = known(&report, &asked.unit)?;
     let before = report.units.remove(&unit).unwrap_or_default();
-    // A name that systemd has escaped has a backslash in it.
-    let escaped: String = form_urlencoded::byte_serialize(unit.as_bytes()).collect();
-    let path = format!("/v1/{what}/{escaped}");
+    let path = format!("/v1/{what}/{}", escaped(&unit));
+    let interrupted = interrupted()?;
     let _: ProbeList = observer
         .ask(Method::PUT, &path, Some(&Switch { on: true }))
         .await?;
     let started = Instant::now();
-    let waited = wait(length).await;
+    tokio::select! {
+        () = tokio::time::sleep(asked.length) => {}
+        () = interrupted => {}
+    }
     // Read before it is switched off, so that what it took is what is told; and switched off whatever became of the reading.
     let after = read(observer).await;
     let seconds = started.elapsed().as_secs_f64();
     let off: Result<ProbeList, Failure> = observer
         .ask(Method::PUT, &path, Some(&Switch { on: false }))
         .await;
-    waited?;
     let after = after?.units.remove(&unit).unwrap_or_default();
     off?;
     Ok(Counted {
@@ -53,19 +84,24 @@ pub(super) async fn during(
     })
 }
 
-async fn wait(length: Duration) -> Result<(), Failure> {
+/// Ends with Ctrl-C, from now on.
+pub(super) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| Failure::Io {
         what: "cannot wait for Ctrl-C".to_owned(),
         source,
     })?;
-    tokio::select! {
-        () = tokio::time::sleep(length) => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
 
-async fn read(observer: &Client) -> Result<KernelReport, Failure> {
+/// A unit's name in a path: one that systemd has escaped has a backslash in it.
+pub(super) fn escaped(unit: &str) -> String {
+    form_urlencoded::byte_serialize(unit.as_bytes()).collect()
+}
+
+/// What the observer knows.
+pub(super) async fn read(observer: &Client) -> Result<KernelReport, Failure> {
     observer.ask(Method::GET, "/v1/kernel", None::<&()>).await
 }
 

@@ -1,12 +1,11 @@
 //! `off-cpu`: what a unit's tasks wait for while they want no CPU.
 
-use std::{cmp::Reverse, process::ExitCode, time::Duration};
+use std::{cmp::Reverse, process::ExitCode};
 
 use clap::Args;
 use observastack_spec::kernel::OffCpuReport;
-use serde::Serialize;
 
-use super::counting::{below, during, mean};
+use super::counting::{Counting, below, during, mean};
 use crate::{client::Client, failure::Failure, output};
 
 /// Count how long a unit's tasks sleep, by the system call that they sleep in: until they are woken, so not for want of a CPU.
@@ -16,21 +15,11 @@ use crate::{client::Client, failure::Failure, output};
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct OffCpu {
-    /// The unit, such as postgresql.
-    #[arg(long)]
-    unit: String,
-    /// For how long.
-    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
-    length: Duration,
+    #[command(flatten)]
+    counting: Counting,
 }
 
-/// What is printed.
-#[derive(Debug, Serialize)]
-struct Counted {
-    unit: String,
-    seconds: f64,
-    sleeps: Vec<OffCpuReport>,
-}
+const HEADER: [&str; 6] = ["IN", "", "COUNT", "TIME", "MEAN", "P99 <"];
 
 /// Counts, and prints what took most time first.
 pub(crate) async fn run(
@@ -38,16 +27,12 @@ pub(crate) async fn run(
     observer: &Client,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let found = during(observer, "off-cpu", &off_cpu.unit, off_cpu.length).await?;
-    let counted = Counted {
-        sleeps: since(&found.before.off_cpu, &found.after.off_cpu),
-        unit: found.unit,
-        seconds: found.seconds,
-    };
+    let counted = during(observer, "off-cpu", &off_cpu.counting).await?;
+    let found = since(&counted.before.off_cpu, &counted.after.off_cpu);
     if json {
-        output::json(&counted);
+        output::json(&counted.json("sleeps", &found));
     } else {
-        output::line(text(&counted));
+        output::line(counted.table(&HEADER, &rows(&found)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -73,9 +58,8 @@ fn since(before: &[OffCpuReport], after: &[OffCpuReport]) -> Vec<OffCpuReport> {
     sleeps
 }
 
-fn text(counted: &Counted) -> String {
-    let rows: Vec<_> = counted
-        .sleeps
+fn rows(found: &[OffCpuReport]) -> Vec<Vec<String>> {
+    found
         .iter()
         .map(|sleep| {
             let mark = if sleep.uninterruptible { "D" } else { "" };
@@ -88,16 +72,14 @@ fn text(counted: &Counted) -> String {
                 below(&sleep.times, 0.99),
             ]
         })
-        .collect();
-    let table = output::table(&["IN", "", "COUNT", "TIME", "MEAN", "P99 <"], &rows);
-    format!("{} for {:.1} s\n\n{table}", counted.unit, counted.seconds)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use observastack_spec::kernel::Times;
+    use observastack_spec::kernel::{Times, UnitReport};
 
-    use super::*;
+    use super::{super::counting::Counted, *};
 
     #[test]
     fn sleeps_of_both_kinds_are_told_apart() {
@@ -118,10 +100,11 @@ mod tests {
         let counted = Counted {
             unit: "a.service".to_owned(),
             seconds: 1.0,
-            sleeps: since(&before, &after),
+            before: UnitReport::default(),
+            after: UnitReport::default(),
         };
         assert_eq!(
-            text(&counted),
+            counted.table(&HEADER, &rows(&since(&before, &after))),
             "a.service for 1.0 s\n\n\
              IN        COUNT  TIME    MEAN     P99 <\n\
              futex     2      100 µs  50.0 µs  2.0 µs\n\

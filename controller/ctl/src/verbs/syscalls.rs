@@ -1,12 +1,11 @@
 //! `syscalls`: which system calls a unit makes, how many fail, and how long they take.
 
-use std::{cmp::Reverse, collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, process::ExitCode};
 
 use clap::Args;
 use observastack_spec::kernel::SyscallReport;
-use serde::Serialize;
 
-use super::counting::{below, during, mean};
+use super::counting::{Counting, below, during, mean};
 use crate::{client::Client, failure::Failure, output};
 
 /// Count a unit's system calls for some time: how many, how many failed and why, how long they took.
@@ -15,21 +14,11 @@ use crate::{client::Client, failure::Failure, output};
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Syscalls {
-    /// The unit, such as api@1.
-    #[arg(long)]
-    unit: String,
-    /// For how long.
-    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
-    length: Duration,
+    #[command(flatten)]
+    counting: Counting,
 }
 
-/// What is printed.
-#[derive(Debug, Serialize)]
-struct Counted {
-    unit: String,
-    seconds: f64,
-    syscalls: Vec<SyscallReport>,
-}
+const HEADER: [&str; 6] = ["CALL", "COUNT", "TIME", "MEAN", "P99 <", "FAILED"];
 
 /// Counts, and prints what took most time first.
 pub(crate) async fn run(
@@ -37,16 +26,12 @@ pub(crate) async fn run(
     observer: &Client,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let found = during(observer, "syscalls", &syscalls.unit, syscalls.length).await?;
-    let counted = Counted {
-        syscalls: since(&found.before.syscalls, &found.after.syscalls),
-        unit: found.unit,
-        seconds: found.seconds,
-    };
+    let counted = during(observer, "syscalls", &syscalls.counting).await?;
+    let found = since(&counted.before.syscalls, &counted.after.syscalls);
     if json {
-        output::json(&counted);
+        output::json(&counted.json("syscalls", &found));
     } else {
-        output::line(text(&counted));
+        output::line(counted.table(&HEADER, &rows(&found)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -76,9 +61,8 @@ fn since(before: &[SyscallReport], after: &[SyscallReport]) -> Vec<SyscallReport
     calls
 }
 
-fn text(counted: &Counted) -> String {
-    let rows: Vec<_> = counted
-        .syscalls
+fn rows(found: &[SyscallReport]) -> Vec<Vec<String>> {
+    found
         .iter()
         .map(|call| {
             let errors: Vec<String> = call
@@ -95,16 +79,14 @@ fn text(counted: &Counted) -> String {
                 errors.join(", "),
             ]
         })
-        .collect();
-    let table = output::table(&["CALL", "COUNT", "TIME", "MEAN", "P99 <", "FAILED"], &rows);
-    format!("{} for {:.1} s\n\n{table}", counted.unit, counted.seconds)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use observastack_spec::kernel::Times;
+    use observastack_spec::kernel::{Times, UnitReport};
 
-    use super::*;
+    use super::{super::counting::Counted, *};
 
     fn call(name: &str, buckets: &[u64], sum_ns: u64, errors: &[(&str, u64)]) -> SyscallReport {
         SyscallReport {
@@ -134,10 +116,11 @@ mod tests {
         let counted = Counted {
             unit: "a.service".to_owned(),
             seconds: 2.0,
-            syscalls: since(&before, &after),
+            before: UnitReport::default(),
+            after: UnitReport::default(),
         };
         assert_eq!(
-            text(&counted),
+            counted.table(&HEADER, &rows(&since(&before, &after))),
             "a.service for 2.0 s\n\n\
              CALL    COUNT  TIME    MEAN    P99 <   FAILED\n\
              openat  2      5.0 µs  2.5 µs  2.0 µs  2 ENOENT\n\

@@ -1,7 +1,5 @@
 //! System calls of chosen units: by number, with errno and latency.
 
-use super::histogram::Histogram;
-
 /// How many calls can be on their way at once. A power of two; calls of threads with the same place overwrite each other.
 pub const CALL_PLACES: u32 = 16384;
 
@@ -37,9 +35,6 @@ pub struct Series {
 pub const fn failed(number: u32, errno: u32) -> u32 {
     errno << 16 | number & 0xffff
 }
-
-/// One unit's calls of one number, on one CPU.
-pub type Latency = Histogram;
 
 const _: () = assert!(size_of::<Entered>() == 24);
 const _: () = assert!(size_of::<Series>() == 8);

@@ -6,7 +6,7 @@ use aya::{
     util::nr_cpus,
 };
 use observastack_abi::telemetry::{
-    OTHER, UNITS, block_io,
+    UNITS, block_io,
     counters::UnitCounters,
     histogram::Histogram,
     off_cpu,
@@ -33,7 +33,6 @@ pub(super) fn unit(ebpf: &mut Ebpf, index: u32) -> Result<(), MapError> {
     remove::<syscalls::Series, Histogram>(ebpf, "SYSCALLS", |key| key.unit == index)?;
     remove::<off_cpu::Series, Histogram>(ebpf, "OFF_CPU", |key| key.unit == index)?;
     remove::<syscalls::Series, u64>(ebpf, "SYSCALL_ERRORS", |key| key.unit == index)?;
-    debug_assert!(index < OTHER);
     Ok(())
 }
 

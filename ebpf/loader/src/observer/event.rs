@@ -29,10 +29,10 @@ pub(super) fn next<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*first)
 }
 
-/// A task's name up to its terminating zero.
-pub fn comm(event: &Event) -> String {
-    let end = event.comm.iter().position(|byte| *byte == 0);
-    String::from_utf8_lossy(&event.comm[..end.unwrap_or(COMM_LEN)]).into_owned()
+/// Text up to its terminating zero, or to its end.
+pub fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
 }
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ mod tests {
                 whole[8..12].copy_from_slice(&kind.to_ne_bytes());
                 let is_ours = (kind::EXEC..=kind::RESET_RECEIVED).contains(&kind);
                 prop_assert_eq!(decode(&whole).is_some(), is_ours);
-                prop_assert!(decode(&whole).is_none_or(|event| comm(&event).chars().count() <= COMM_LEN));
+                prop_assert!(decode(&whole).is_none_or(|event| text(&event.comm).chars().count() <= COMM_LEN));
             }
         }
     }
@@ -83,7 +83,7 @@ mod tests {
             comm: *b"observastack-ap\0",
         };
         assert_eq!(decode(&bytes_of(&event)), Some(event));
-        assert_eq!(comm(&event), "observastack-ap");
+        assert_eq!(text(&event.comm), "observastack-ap");
     }
 
     #[test]
@@ -104,6 +104,6 @@ mod tests {
             comm: [b'x'; COMM_LEN],
             ..Event::default()
         };
-        assert_eq!(comm(&event), "x".repeat(COMM_LEN));
+        assert_eq!(text(&event.comm), "x".repeat(COMM_LEN));
     }
 }

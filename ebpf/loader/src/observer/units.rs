@@ -11,9 +11,13 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError, Queue},
 };
-use observastack_abi::unit::{MAX_UNITS, UnitName, place_entry, place_of};
+use observastack_abi::unit::{MAX_UNITS, UnitName};
 
-use crate::cgroup::{self, Slice};
+use super::event::text;
+use crate::{
+    cgroup::{self, Slice},
+    units::{enter_cgroup, set_slice},
+};
 
 /// So many indices are kept free for units to come.
 const SPARE: usize = 16;
@@ -79,13 +83,7 @@ impl ObservedUnits {
             if now == slice.id {
                 continue;
             }
-            if let Some(old) = slice.id {
-                // It may be gone already.
-                let _ = self.slices.remove(&old);
-            }
-            if let Some(new) = now {
-                self.slices.insert(new, 1, 0)?;
-            }
+            set_slice(&mut self.slices, slice.id, now)?;
             slice.id = now;
         }
         let present = self.present();
@@ -160,7 +158,7 @@ impl ObservedUnits {
     fn learn_names(&mut self) {
         for (name, index) in self.names.iter().filter_map(Result::ok) {
             self.known.entry(index).or_insert_with(|| Known {
-                name: text_of(&name),
+                name: text(&name.bytes),
                 gone_since: None,
             });
         }
@@ -201,10 +199,7 @@ impl ObservedUnits {
         );
         let mut refused = Ok(());
         let _ = cgroup::walk(&unit.path, &mut |id| {
-            let entered = self
-                .places
-                .set(place_of(id), place_entry(id, index), 0)
-                .and_then(|()| self.cgroups.insert(id, index, 0));
+            let entered = enter_cgroup(&mut self.places, &mut self.cgroups, id, index);
             if entered.is_err() {
                 refused = entered;
             }
@@ -240,11 +235,6 @@ impl ObservedUnits {
     }
 }
 
-fn text_of(name: &UnitName) -> String {
-    let end = name.bytes.iter().position(|byte| *byte == 0);
-    String::from_utf8_lossy(&name.bytes[..end.unwrap_or(name.bytes.len())]).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +242,6 @@ mod tests {
     #[test]
     fn a_name_is_read_as_it_was_written() {
         let name = UnitName::new("observastack-api@1.service").unwrap();
-        assert_eq!(text_of(&name), "observastack-api@1.service");
+        assert_eq!(text(&name.bytes), "observastack-api@1.service");
     }
 }

@@ -11,10 +11,10 @@ use aya_ebpf::{
 use observastack_abi::telemetry::{
     OTHER,
     block_io::{Series, Submitted, operation_of},
-    histogram::{EMPTY, Histogram},
+    histogram::Histogram,
 };
 
-use super::{ON_DEMAND, lose, now_ns, offsets, unit_of_cgroup, unit_of_current};
+use super::{ON_DEMAND, add_to, lose, now_ns, offsets, unit_of_cgroup, unit_of_current};
 use crate::units::read;
 
 /// Bios that were merged into one request, at most; more are not told.
@@ -121,16 +121,6 @@ fn on_complete(bio: u64) -> Option<()> {
     let submitted = *unsafe { BIOS.get(bio) }?;
     let _ = BIOS.remove(bio);
     let took_ns = now_ns().saturating_sub(submitted.at_ns);
-    let histogram = match BLOCK_IO.get_ptr_mut(submitted.series) {
-        Some(histogram) => histogram,
-        None => {
-            if BLOCK_IO.insert(submitted.series, EMPTY, 0).is_err() {
-                lose(|losses| &mut losses.series);
-            }
-            BLOCK_IO.get_ptr_mut(submitted.series)?
-        }
-    };
-    // SAFETY: this CPU's own map value; the kernel does not run this program inside itself.
-    unsafe { &mut *histogram }.add(took_ns);
+    add_to(&BLOCK_IO, submitted.series, took_ns);
     Some(())
 }

@@ -9,13 +9,13 @@ use aya_ebpf::{
 };
 use observastack_abi::telemetry::{
     OTHER,
-    histogram::{EMPTY, Histogram},
+    histogram::Histogram,
     off_cpu::{BLOCKED_PLACES, Blocked, MAX_SERIES, Series, cause_of},
     run_queue::place_of,
     wanted,
 };
 
-use super::{ON_DEMAND, lose, syscalls, trace};
+use super::{ON_DEMAND, add_to, syscalls, trace};
 
 /// How long it was.
 #[map]
@@ -54,17 +54,10 @@ pub(super) fn end(task: u64, woken_ns: u64) -> Option<()> {
         return None;
     }
     blocked.task = 0;
-    let (series, since_ns) = (blocked.series, blocked.since_ns);
-    let histogram = match OFF_CPU.get_ptr_mut(series) {
-        Some(histogram) => histogram,
-        None => {
-            if OFF_CPU.insert(series, EMPTY, 0).is_err() {
-                lose(|losses| &mut losses.series);
-            }
-            OFF_CPU.get_ptr_mut(series)?
-        }
-    };
-    // SAFETY: this CPU's own map value, and interrupts are off in a switch.
-    unsafe { &mut *histogram }.add(woken_ns.saturating_sub(since_ns));
+    add_to(
+        &OFF_CPU,
+        blocked.series,
+        woken_ns.saturating_sub(blocked.since_ns),
+    );
     Some(())
 }

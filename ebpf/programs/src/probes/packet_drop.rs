@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use observastack_abi::telemetry::OTHER;
 
-use super::{ON_DEMAND, lose, offsets, unit_of_socket};
+use super::{ON_DEMAND, count_in, offsets, unit_of_socket};
 use crate::units::read;
 
 /// Pairs of unit and reason.
@@ -43,13 +43,8 @@ pub fn kfree_skb(ctx: RawTracePointContext) -> i32 {
     if unit == OTHER {
         unit = unit_of_destination(skb).unwrap_or(OTHER);
     }
-    let key = (unit as u64) << 32 | ctx.arg::<u64>(2) as u32 as u64;
-    if let Some(dropped) = DROPS.get_ptr_mut(key) {
-        // SAFETY: this CPU's own map value; the kernel does not run this program inside itself.
-        unsafe { *dropped = (*dropped).wrapping_add(1) };
-    } else if DROPS.insert(key, 1, 0).is_err() {
-        lose(|losses| &mut losses.series);
-    }
+    let reason = ctx.arg::<u64>(2) as u32;
+    count_in(&DROPS, (unit as u64) << 32 | reason as u64);
     0
 }
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use observastack_abi::telemetry::{
-    histogram::{EMPTY, Histogram},
+    histogram::Histogram,
     off_cpu::NO_CALL,
     syscalls::{CALL_PLACES, Entered, MAX_SERIES, Series, failed, place_of},
     trace::flag,
@@ -15,7 +15,7 @@ use observastack_abi::telemetry::{
 };
 
 use super::{
-    ON_DEMAND, lose, now_ns,
+    ON_DEMAND, add_to, count_in, lose, now_ns,
     trace::{self, wanted},
     unit_of_current,
 };
@@ -108,32 +108,10 @@ fn on_exit(registers: *const u8, returned: i64) -> Option<()> {
         unit,
         call: entered.number,
     };
-    let histogram = match SYSCALLS.get_ptr_mut(series) {
-        Some(histogram) => histogram,
-        None => {
-            if SYSCALLS.insert(series, EMPTY, 0).is_err() {
-                lose(|losses| &mut losses.series);
-            }
-            SYSCALLS.get_ptr_mut(series)?
-        }
-    };
-    // SAFETY: this CPU's own map value; the kernel does not run this program inside itself.
-    unsafe { &mut *histogram }.add(took_ns);
+    add_to(&SYSCALLS, series, took_ns);
     if (-MAX_ERRNO..0).contains(&returned) {
-        count_error(Series {
-            unit,
-            call: failed(entered.number, -returned as u32),
-        });
+        let call = failed(entered.number, -returned as u32);
+        count_in(&SYSCALL_ERRORS, Series { unit, call });
     }
     Some(())
-}
-
-#[inline(always)]
-fn count_error(series: Series) {
-    if let Some(errors) = SYSCALL_ERRORS.get_ptr_mut(series) {
-        // SAFETY: as above.
-        unsafe { *errors = (*errors).wrapping_add(1) };
-    } else if SYSCALL_ERRORS.insert(series, 1, 0).is_err() {
-        lose(|losses| &mut losses.series);
-    }
 }

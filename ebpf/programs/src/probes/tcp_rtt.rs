@@ -18,6 +18,7 @@ const ONE_OF: u32 = 8;
 /// Smoothed round-trip times, by unit.
 #[map]
 static TCP_RTT: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(UNITS, 0);
+
 /// A segment arrives at an established connection. Arguments: `sk`, `skb`.
 #[raw_tracepoint(tracepoint = "tcp_probe")]
 pub fn tcp_probe(ctx: RawTracePointContext) -> i32 {

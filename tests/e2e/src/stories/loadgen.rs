@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::{
-    command, figures,
+    command, figures, http,
     lab::{self, CTL, LOADGEN, POSTGRESQL},
     story::test,
     systemd, wait,
@@ -30,22 +30,7 @@ pub(super) fn tests() -> Vec<Trial> {
 
 /// Asks the service; an answer that is no success is an error.
 fn ask(arguments: &[&str], path: &str) -> Result<Value> {
-    let url = format!("http://loadgen{path}");
-    let fixed = [
-        "curl",
-        "--silent",
-        "--show-error",
-        "--fail-with-body",
-        "--max-time",
-        "60",
-        "--unix-socket",
-        lab::LOADGEN_SOCKET,
-    ];
-    let text = command::output(&[&fixed[..], arguments, &[&url]].concat())?;
-    if text.trim().is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_str(&text).with_context(|| text)
+    http::ask(lab::LOADGEN_SOCKET, arguments, path)
 }
 
 fn begin(shape: &str) -> Result<()> {
@@ -182,7 +167,7 @@ fn stopped() -> Result<()> {
     begin(READING)?;
     wait::until_true(wait::SOON, "there are answers", || Ok(answered()? > 20))?;
     let requests = || -> Result<f64> {
-        let text = crate::http::curl(&["http://127.0.0.1:8001/metrics"])?.body;
+        let text = http::curl(&["http://127.0.0.1:8001/metrics"])?.body;
         lab::metric(
             &text,
             "http_server_request_duration_seconds_count",

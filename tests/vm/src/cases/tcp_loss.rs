@@ -1,7 +1,6 @@
 //! `packet-loss` under TCP: a loss like a wire's, which the peer repairs by sending again.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
@@ -12,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Case;
 use crate::{
+    netstat,
     rules::{LOCALHOST, Plan, binomial_99},
     scene::{Scene, figure},
     traffic::{MESSAGE_LEN, message},
@@ -42,7 +42,7 @@ fn as_many_retransmissions(scene: &mut Scene, plan: Plan) -> Result<()> {
     let mut server = scene.unit("target.service")?;
     let address = server.tcp_echo(LOCALHOST)?;
     let armed = scene.arm("target.service", plan.port(address.port()).loss())?;
-    let before = retransmitted_segments()?;
+    let before = netstat::counter("Tcp", "RetransSegs")?;
 
     let deadline = scene.deadline();
     let clients: Vec<_> = (0..CONNECTIONS)
@@ -60,7 +60,7 @@ fn as_many_retransmissions(scene: &mut Scene, plan: Plan) -> Result<()> {
         open.push(stream?);
     }
     // Before the connections end, so that their last packets don't count.
-    let retransmitted = retransmitted_segments()? - before;
+    let retransmitted = netstat::counter("Tcp", "RetransSegs")? - before;
     let counts = scene.counts(armed)?;
     drop(open);
 
@@ -98,20 +98,4 @@ fn requests(server: SocketAddr, deadline: Duration) -> Result<TcpStream> {
         ensure!(answer == request, "request {n} has another's answer");
     }
     Ok(stream)
-}
-
-/// The host's `RetransSegs`, by its name in the table's head line.
-fn retransmitted_segments() -> Result<u64> {
-    let table = fs::read_to_string("/proc/net/snmp")?;
-    let mut lines = table.lines().filter(|line| line.starts_with("Tcp:"));
-    let (head, values) = (
-        lines.next().context("no Tcp head")?,
-        lines.next().context("no Tcp values")?,
-    );
-    let column = head
-        .split_whitespace()
-        .position(|word| word == "RetransSegs")
-        .context("no RetransSegs")?;
-    let value = values.split_whitespace().nth(column).context("no value")?;
-    Ok(value.parse()?)
 }

@@ -1,10 +1,13 @@
 //! The decisions of a fault that was injected with `--verbose`.
 
-use http_body_util::BodyExt;
 use hyper::Method;
 use observastack_spec::api::{Decision, FaultState, FaultStatus};
 
-use crate::{client::Client, failure::Failure, output};
+use crate::{
+    client::{Client, Lines},
+    failure::Failure,
+    output,
+};
 
 /// Prints decisions until the fault ends.
 pub(super) async fn follow(
@@ -13,20 +16,15 @@ pub(super) async fn follow(
     json: bool,
 ) -> Result<(), Failure> {
     let path = format!("/faults/{}/decisions", status.id);
-    let mut body = injector
+    let response = injector
         .open(Method::GET, &path, "application/json", Vec::new())
-        .await?
-        .into_body();
-    let mut pending = Vec::new();
+        .await?;
+    let mut lines = Lines::of(response.into_body());
     let mut shown = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        pending.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            if let Ok(decision) = serde_json::from_slice::<Decision>(&line) {
-                show(&decision, json);
-                shown += 1;
-            }
+    while let Some(line) = lines.next().await {
+        if let Ok(decision) = serde_json::from_slice::<Decision>(&line) {
+            show(&decision, json);
+            shown += 1;
         }
     }
     let asked = injector

@@ -3,14 +3,8 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use http_body_util::BodyExt;
-use hyper::{Method, StatusCode};
-use observastack_spec::{
-    api::{ErrorBody, ErrorCode},
-    kernel::{KernelReport, Task, TraceEvent, Traceable, Traced},
-};
+use observastack_spec::kernel::{Task, TraceEvent, Traceable, Traced};
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     client::Client,
@@ -55,30 +49,10 @@ pub(super) async fn run(
     observer: &Client,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let report: KernelReport = observer.ask(Method::GET, "/v1/kernel", None::<&()>).await?;
-    let unit = counting::known(&report, &live.unit)?;
-    let escaped: String = form_urlencoded::byte_serialize(unit.as_bytes()).collect();
-    let path = format!("/v1/trace/{}/{escaped}", what.name());
-    let response = observer
-        .open(Method::GET, &path, "application/json", Vec::new())
-        .await?;
-    let status = response.status();
-    let mut body = response.into_body();
-    if status != StatusCode::OK {
-        let bytes = body.collect().await.map(|all| all.to_bytes());
-        let refusal = bytes
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        return Err(Failure::Injector(refusal.unwrap_or_else(|| ErrorBody {
-            error: format!("the observer answered {status}"),
-            code: ErrorCode::Internal,
-            fields: Vec::new(),
-        })));
-    }
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| Failure::Io {
-        what: "cannot wait for Ctrl-C".to_owned(),
-        source,
-    })?;
+    let unit = counting::known(&counting::read(observer).await?, &live.unit)?;
+    let path = format!("/v1/trace/{}/{}", what.name(), counting::escaped(&unit));
+    let mut lines = observer.lines(&path).await?;
+    let interrupted = counting::interrupted()?;
     let time_is_up = async {
         match live.length {
             Some(length) => tokio::time::sleep(length).await,
@@ -86,16 +60,11 @@ pub(super) async fn run(
         }
     };
     let shown = async {
-        let mut pending = Vec::new();
         let mut left = live.limit.unwrap_or(u64::MAX);
-        while let Some(Ok(frame)) = body.frame().await {
-            pending.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
-            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = pending.drain(..=end).collect();
-                left -= u64::from(show(&line, live, json));
-                if left == 0 {
-                    return Ended::Wanted;
-                }
+        while let Some(line) = lines.next().await {
+            left -= u64::from(show(&line, live, json));
+            if left == 0 {
+                return Ended::Wanted;
             }
         }
         Ended::Observer
@@ -103,7 +72,7 @@ pub(super) async fn run(
     let ended = tokio::select! {
         ended = shown => ended,
         () = time_is_up => Ended::Wanted,
-        _ = interrupt.recv() => Ended::Wanted,
+        () = interrupted => Ended::Wanted,
     };
     match ended {
         Ended::Wanted => Ok(ExitCode::SUCCESS),

@@ -229,7 +229,7 @@ fn processes(scene: &mut Scene) -> Result<()> {
         anyhow::bail!("not one end: {ended:?}");
     };
     ensure!(
-        (ended.pid, ended.code) == (pid, 9) && event::comm(ended).starts_with("exe"),
+        (ended.pid, ended.code) == (pid, 9) && event::text(&ended.comm).starts_with("exe"),
         "{ended:?} of {pid}"
     );
     Ok(())

@@ -12,6 +12,7 @@ use observastack_loader::{
 use super::{Case, OTHER, OTHER_INSTANCE, WORKER, events_of, index, snapshot};
 use crate::{
     agent::Protocol,
+    netstat,
     rules::{LOCALHOST, Plan, errno},
     scene::{Scene, figure},
     traffic::{Acceptor, MESSAGE_LEN, send},
@@ -118,7 +119,7 @@ fn accept_queue(scene: &mut Scene) -> Result<()> {
     let mut other = scene.unit(OTHER_INSTANCE)?;
     let address = server.listen(LOCALHOST, BACKLOG)?;
     let free = other.listen(LOCALHOST, BACKLOG)?;
-    let dropped_before = netstat("TcpExt", "ListenDrops")?;
+    let dropped_before = netstat::counter("TcpExt", "ListenDrops")?;
     let _waiting: Vec<TcpStream> = (0..=BACKLOG)
         .map(|_| TcpStream::connect(address))
         .collect::<std::io::Result<_>>()?;
@@ -127,7 +128,7 @@ fn accept_queue(scene: &mut Scene) -> Result<()> {
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(300));
         ensure!(late.is_err(), "accepted beyond the queue");
     }
-    let dropped = netstat("TcpExt", "ListenDrops")? - dropped_before;
+    let dropped = netstat::counter("TcpExt", "ListenDrops")? - dropped_before;
     let observer = scene.observe(&[])?;
     let all = SockDiag::open()?.listeners()?;
     let of = |port: u16| {
@@ -227,10 +228,10 @@ fn loss(scene: &mut Scene) -> Result<()> {
     let cgroup = fs::metadata(scene.slice().join("server.service"))?;
     let id = std::os::unix::fs::MetadataExt::ino(&cgroup);
     observer.set_listeners(&[(address.port(), id)].into())?;
-    let before = netstat("Tcp", "RetransSegs")?;
+    let before = netstat::counter("Tcp", "RetransSegs")?;
     client.requests(address, 300)?;
     quiet.requests(other, 50)?;
-    let retransmitted = netstat("Tcp", "RetransSegs")? - before;
+    let retransmitted = netstat::counter("Tcp", "RetransSegs")? - before;
     let read = snapshot(&mut observer)?;
     let unit = |name| index(&read, name);
     let resent = |name| -> Result<u64> { Ok(read.counters[&unit(name)?].retransmits) };
@@ -285,22 +286,4 @@ fn loss(scene: &mut Scene) -> Result<()> {
     .with_context(|| format!("{all} of {MESSAGES} datagrams of {MESSAGE_LEN} bytes"))?;
     scene.disarm(udp)?;
     Ok(())
-}
-
-/// A counter of the machine, from `/proc/net/snmp` or `/proc/net/netstat`.
-fn netstat(group: &str, name: &str) -> Result<u64> {
-    let tables = ["/proc/net/snmp", "/proc/net/netstat"].map(fs::read_to_string);
-    let [one, two] = tables;
-    let text = one? + &two?;
-    let mut lines = text
-        .lines()
-        .filter(|line| line.split(':').next() == Some(group));
-    let mut next = || -> Result<Vec<&str>> {
-        let line = lines.next().with_context(|| format!("no {group}"))?;
-        Ok(line.split_whitespace().collect())
-    };
-    let (head, values) = (next()?, next()?);
-    let column = head.iter().position(|word| *word == name);
-    let column = column.with_context(|| format!("no {name} in {group}"))?;
-    Ok(values[column].parse()?)
 }
