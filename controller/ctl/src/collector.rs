@@ -144,8 +144,7 @@ impl Collector {
     }
 
     fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
-        serde_json::from_slice(body)
-            .map_err(|error| self.0.transport(format!("cannot read the answer: {error}")))
+        parsed(body).map_err(|error| self.0.transport(format!("cannot read the answer: {error}")))
     }
 }
 
@@ -178,6 +177,15 @@ pub(crate) fn short(unit: &str) -> &str {
     unit.strip_prefix("observastack-").unwrap_or(unit)
 }
 
+/// Reads JSON. A flame graph is as deep as its stacks are, which the collector cuts: deeper than 128, where the parser would stop.
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    let mut parser = serde_json::Deserializer::from_slice(body);
+    parser.disable_recursion_limit();
+    let read = T::deserialize(&mut parser)?;
+    parser.end()?;
+    Ok(read)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +196,13 @@ mod tests {
             .with("text", Some("a b&c=ä"))
             .with("unit", None::<&str>);
         assert_eq!(query.on("/api/logs"), "/api/logs?text=a+b%26c%3D%C3%A4");
+    }
+
+    #[test]
+    fn an_answer_may_be_as_deep_as_the_deepest_stack() {
+        let deep = format!("{}1{}", "[".repeat(520), "]".repeat(520));
+        assert!(parsed::<Value>(deep.as_bytes()).is_ok());
+        assert!(parsed::<Value>(b"[1] 2").is_err());
     }
 
     #[test]

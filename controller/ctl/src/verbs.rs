@@ -66,7 +66,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Verb::Logs(logs) => logs::run(&logs, &collector, json).await,
         Verb::Traces(traces) => traces::run(&traces, &collector, json).await,
         Verb::Trace(trace) => trace::run(&trace, &collector, &observer, json).await,
-        Verb::Profile(profile) => profile::run(&profile, &collector, json).await,
+        Verb::Profile(profile) => profile::run(&profile, &collector, &observer, json).await,
         Verb::Config(config) => config::run(config, &runtime_directory, json).await,
         Verb::Completions(completions) => Ok(completions::run(&completions)),
         Verb::Man(man) => man::run(&man),

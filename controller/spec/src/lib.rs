@@ -5,7 +5,7 @@
 //! - [`file`]: a set of faults in a YAML file.
 //! - [`unit`]: names of units, and which of them are never a target.
 //! - values as users write them: [`Errno`], [`Cidr`], [`Rate`] and the others here; [`probability`], [`duration`].
-//! - [`api`]: what the injector's socket answers; [`kernel`]: what the observer's does.
+//! - [`api`]: what the injector's socket answers; [`kernel`], [`profile`]: what the observer's does.
 //!
 //! # Faults on one unit compose
 //!
@@ -31,6 +31,7 @@ pub mod kernel;
 mod named;
 pub mod order;
 pub mod probability;
+pub mod profile;
 pub mod unit;
 mod values;
 

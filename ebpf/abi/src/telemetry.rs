@@ -9,6 +9,7 @@ pub mod event;
 pub mod histogram;
 pub mod off_cpu;
 pub mod offsets;
+pub mod profile;
 pub mod run_queue;
 pub mod syscalls;
 pub mod trace;
@@ -27,4 +28,11 @@ pub mod wanted {
     pub const COUNT_SYSCALLS: u32 = 1 << 8;
     /// What its tasks sleep for is counted. In the entry of [`super::OTHER`]: some unit's are.
     pub const OFF_CPU: u32 = 1 << 9;
+    /// Its stacks are sampled.
+    pub const PROFILE: u32 = 1 << 10;
+    /// The stacks of its tasks that go to sleep are kept: the number of that profile, from 1; 0 for none. A task that fell asleep in one
+    /// profile and wakes up in the next belongs to neither.
+    pub const SLEEP_STACKS: u32 = 0xffff_0000;
+    /// The lowest bit of that number.
+    pub const FIRST_SLEEP_STACKS: u32 = 1 << 16;
 }

@@ -15,7 +15,7 @@ pub mod decisions;
 mod faults;
 mod hook;
 mod loader;
-mod memory;
+pub mod memory;
 pub mod observer;
 pub mod offsets;
 mod rule_map;

@@ -8,6 +8,7 @@ mod clear;
 pub mod event;
 mod offsets;
 mod probe;
+mod profiler;
 mod snapshot;
 pub mod trace;
 mod units;
@@ -20,14 +21,15 @@ use aya::{
     programs::{ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink},
 };
 pub use probe::Probe;
+pub use profiler::{Sampling, Stack};
 pub use snapshot::{ProgramRuns, Snapshot};
 
 use observastack_abi::telemetry::{
     OTHER,
-    wanted::{COUNT_SYSCALLS, OFF_CPU},
+    wanted::{COUNT_SYSCALLS, FIRST_SLEEP_STACKS, OFF_CPU, PROFILE, SLEEP_STACKS},
 };
 
-use self::{event::Event, trace::Traced, units::ObservedUnits};
+use self::{event::Event, profiler::Profiler, trace::Traced, units::ObservedUnits};
 use crate::{LoadError, chain, loader::attach_unit_tracepoints, memory, offsets as kernel};
 
 /// How one probe stands.
@@ -45,10 +47,10 @@ pub struct ProbeState {
 #[derive(Debug, thiserror::Error)]
 pub enum SwitchError {
     /// This kernel can't do it.
-    #[error("this kernel cannot do `{}`: {reason}", probe.name())]
+    #[error("this kernel cannot do `{what}`: {reason}")]
     Refused {
-        /// The probe.
-        probe: Probe,
+        /// The probe's name, or what else it is.
+        what: &'static str,
         /// What the kernel or its BTF said.
         reason: String,
     },
@@ -75,6 +77,9 @@ pub struct Observer {
     listeners: HashMap<MapData, u32, u32>,
     wanted: Array<MapData, u32>,
     traced: RingBuf<MapData>,
+    profiler: Profiler,
+    /// Profiles of sleeps so far.
+    profiles: u32,
     ebpf: Ebpf,
 }
 
@@ -90,10 +95,12 @@ impl Observer {
         })?;
         let cgroup = &kernel::of_this_kernel()?.cgroup;
         let found = offsets::read(&kernel::open_kernel()?);
+        let namespace = profiler::own_namespace();
         let mut ebpf = EbpfLoader::new()
             .override_global("CGROUP_OFFSETS", cgroup, true)
             .override_global("PROBE_OFFSETS", &found.offsets, true)
             .override_global("ADOPT_UNITS", &1u32, true)
+            .override_global("PID_NAMESPACE", &namespace, true)
             .load(&bytes)
             .map_err(|error| LoadError::Ebpf(Box::new(error)))?;
         let mut refusals = found.missing;
@@ -108,6 +115,7 @@ impl Observer {
         let listeners = take(&mut ebpf, "LISTENERS")?;
         let wanted = take(&mut ebpf, "WANTED")?;
         let traced = take(&mut ebpf, "TRACED")?;
+        let profiler = Profiler::take(&mut ebpf)?;
         let mut units = ObservedUnits::take(&mut ebpf, cgroup_root, slices)
             .ok_or(LoadError::Incomplete("unit table"))?;
         attach_unit_tracepoints(&mut ebpf)?;
@@ -122,6 +130,8 @@ impl Observer {
             listeners,
             wanted,
             traced,
+            profiler,
+            profiles: 0,
             ebpf,
         })
     }
@@ -145,7 +155,7 @@ impl Observer {
             return Ok(());
         }
         let refused = |reason: &str| SwitchError::Refused {
-            probe,
+            what: probe.name(),
             reason: reason.to_owned(),
         };
         if let Some(reason) = self.refusals.get(&probe) {
@@ -189,11 +199,73 @@ impl Observer {
     /// There is no such unit.
     pub fn observe_off_cpu(&mut self, unit: &str, on: bool) -> Result<(), SwitchError> {
         self.want(unit, OFF_CPU, on)?;
+        self.tell_any_sleep()
+    }
+
+    /// Tells the programs whether any unit's sleeps are wanted.
+    fn tell_any_sleep(&mut self) -> Result<(), SwitchError> {
         let mut any = false;
         for index in self.units.known().keys() {
-            any |= self.wanted.get(index, 0)? & OFF_CPU != 0;
+            any |= self.wanted.get(index, 0)? & (OFF_CPU | SLEEP_STACKS) != 0;
         }
         Ok(self.wanted.set(OTHER, if any { OFF_CPU } else { 0 }, 0)?)
+    }
+
+    /// Takes the stacks of a unit's tasks, until [`Self::end_profile`]; one profile at a time. Sleeps need the probes
+    /// [`Probe::RunQueue`] and, for their causes, [`Probe::Syscalls`].
+    ///
+    /// # Errors
+    /// There is no such unit, or the kernel refuses it.
+    pub fn profile(&mut self, unit: &str, sampling: Sampling) -> Result<(), SwitchError> {
+        let refused = |reason: String| SwitchError::Refused {
+            what: "profiles",
+            reason,
+        };
+        match sampling {
+            Sampling::Cpu { frequency_hz } => {
+                if let Some(reason) = self.profiler.refusal() {
+                    return Err(refused(reason.to_owned()));
+                }
+                self.want(unit, PROFILE, true)?;
+                let started = self.profiler.start(&mut self.ebpf, frequency_hz);
+                started.map_err(|error| {
+                    // Nothing half begun.
+                    let _ = self.want(unit, PROFILE, false);
+                    refused(chain(&error))
+                })
+            }
+            Sampling::OffCpu => {
+                // What a profile that was not ended well has left.
+                self.want(unit, SLEEP_STACKS, false)?;
+                self.profiles = (self.profiles % 0xffff) + 1;
+                self.want(unit, self.profiles * FIRST_SLEEP_STACKS, true)?;
+                self.tell_any_sleep()
+            }
+        }
+    }
+
+    /// Ends it, and gives what was found. Sleeps that go on are not in it.
+    ///
+    /// # Errors
+    /// There is no such unit any more, or the kernel's tables cannot be read.
+    pub fn end_profile(
+        &mut self,
+        unit: &str,
+        sampling: Sampling,
+    ) -> Result<Vec<Stack>, SwitchError> {
+        self.profiler.stop();
+        self.want(unit, PROFILE | SLEEP_STACKS, false)?;
+        self.tell_any_sleep()?;
+        let index = self
+            .units
+            .index_of(unit)
+            .ok_or_else(|| SwitchError::NoUnit(unit.to_owned()))?;
+        Ok(self.profiler.take_stacks(index, sampling)?)
+    }
+
+    /// Why this kernel takes no samples of stacks.
+    pub fn profile_refusal(&self) -> Option<&str> {
+        self.profiler.refusal()
     }
 
     /// Tells events of a unit one by one, or no longer: bits of [`observastack_abi::telemetry::trace::flag`]. Needs the probes

@@ -14,6 +14,7 @@
 //! | [`probes::process`] | `sched_process_exec`, `sched_process_exit` | programs executed, processes ended and why |
 //! | [`probes::syscalls`] | `sys_enter`, `sys_exit` | on demand: system calls by number, errno and latency |
 //! | [`probes::off_cpu`] | those of `run_queue` and `syscalls` | on demand: how long tasks sleep, and in which system call |
+//! | [`probes::profile`] | a timer of each CPU | on demand: where tasks are, as stacks |
 //! | [`probes::trace`] | those of TCP, and the programs above | on demand: events of a unit one by one |
 //!
 //! Everything is kept by unit, on each CPU apart, and read by user space when somebody asks. Raw tracepoints, because their

@@ -6,6 +6,7 @@ pub(crate) mod off_cpu;
 pub(crate) mod packet_drop;
 pub(crate) mod page_fault;
 pub(crate) mod process;
+pub(crate) mod profile;
 pub(crate) mod reclaim;
 pub(crate) mod run_queue;
 pub(crate) mod syscalls;

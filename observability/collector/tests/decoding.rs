@@ -10,6 +10,7 @@ mod common;
 
 use common::{failed, gzip, log, logs_of, span, traces_of};
 use observastack_collector::{convert, otlp, profiles};
+use observastack_telemetry::pprof::PushRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -37,7 +38,7 @@ fn decode(bytes: &[u8]) {
     let _ = serde_json::from_slice::<ExportTraceServiceRequest>(bytes);
     let _ = serde_json::from_slice::<ExportLogsServiceRequest>(bytes);
     let _ = serde_json::from_slice::<ExportMetricsServiceRequest>(bytes);
-    let _ = profiles::PushRequest::decode(bytes);
+    let _ = PushRequest::decode(bytes);
     let _ = profiles::decode(bytes);
     if let Ok(unpacked) = otlp::inflate(bytes, 1 << 16, |_| true) {
         assert!(unpacked.len() <= 1 << 16);

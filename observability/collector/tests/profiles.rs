@@ -4,9 +4,7 @@
 mod common;
 
 use common::{Answer, Collector, gzip};
-use observastack_collector::profiles::{
-    LabelPair, Profile, PushRequest, RawProfileSeries, RawSample,
-};
+use observastack_telemetry::pprof::{LabelPair, Profile, PushRequest, RawProfileSeries, RawSample};
 use prost::Message as _;
 
 /// main → work, as many nanoseconds as asked for.

@@ -8,6 +8,7 @@
 //! PUT  /v1/syscalls/UNIT    {"on": true}: counts the unit's system calls; the probe is on while any unit's are
 //! PUT  /v1/off-cpu/UNIT     {"on": true}: counts how long the unit's tasks sleep, by system call
 //! GET  /v1/trace/WHAT/UNIT  everything of syscalls, tcp or sched, one JSON object a line, for as long as somebody listens
+//! GET  /v1/profile/UNIT     of=cpu&seconds=30&hz=49 or of=off-cpu&seconds=30: stacks, after that time
 //! ```
 
 use std::{convert::Infallible, path::PathBuf, sync::Arc};
@@ -15,7 +16,10 @@ use std::{convert::Infallible, path::PathBuf, sync::Arc};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, State, rejection::JsonRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, put},
@@ -24,6 +28,7 @@ use observastack_loader::observer::{Probe, SwitchError};
 use observastack_spec::{
     api::{ErrorBody, ErrorCode},
     kernel::{KernelReport, ProbeList, ProbeStatus, ProgramRuns, Switch, Traceable},
+    profile::ProfileReport,
 };
 use observastack_telemetry::metrics::{self, Registry};
 use serde_json::json;
@@ -36,7 +41,10 @@ use tracing::info;
 use crate::{
     cgroups::missing_controller,
     engine::{Countable, Engine, EngineError, Told},
+    kallsyms,
     metrics::Shown,
+    profile::{self, ProfileError},
+    push::Pusher,
 };
 
 /// What every request needs.
@@ -44,6 +52,7 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) cgroup_root: PathBuf,
+    pub(crate) pusher: Pusher,
 }
 
 /// What went wrong, for whoever asked.
@@ -64,6 +73,17 @@ impl From<EngineError> for Failure {
             EngineError::Switch(SwitchError::Refused { .. }) => {
                 (StatusCode::CONFLICT, ErrorCode::Unsupported)
             }
+        };
+        Self(status, code, error.to_string())
+    }
+}
+
+impl From<ProfileError> for Failure {
+    fn from(error: ProfileError) -> Self {
+        let (status, code) = match error {
+            ProfileError::Engine(error) => return error.into(),
+            ProfileError::Busy => (StatusCode::CONFLICT, ErrorCode::Conflict),
+            ProfileError::Names(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
         };
         Self(status, code, error.to_string())
     }
@@ -97,9 +117,10 @@ pub(crate) fn router(context: Context) -> Router {
         .route("/v1/syscalls/{unit}", put(syscalls))
         .route("/v1/off-cpu/{unit}", put(off_cpu))
         .route("/v1/trace/{what}/{unit}", get(trace))
+        .route("/v1/profile/{unit}", get(profile))
         .fallback(|| async {
             Failure::not_found(
-                "there are /v1/kernel, /v1/events, /v1/probes, /v1/probes/NAME, /v1/syscalls/UNIT, /v1/off-cpu/UNIT and /v1/trace/WHAT/UNIT"
+                "there are /v1/kernel, /v1/events, /v1/probes, /v1/probes/NAME, /v1/syscalls/UNIT, /v1/off-cpu/UNIT, /v1/trace/WHAT/UNIT and /v1/profile/UNIT"
                     .to_owned(),
             )
         })
@@ -223,6 +244,22 @@ async fn trace(
         .into_response())
 }
 
+async fn profile(
+    State(context): State<Context>,
+    Path(unit): Path<String>,
+    options: Result<Query<profile::Options>, QueryRejection>,
+) -> Result<Json<ProfileReport>, Failure> {
+    let bad = |error: String| Failure(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, error);
+    let Query(options) = options.map_err(|error| {
+        let error = error.body_text();
+        bad(format!("{error}; right would be of=cpu&seconds=30&hz=49"))
+    })?;
+    let options = options.checked().map_err(bad)?;
+    let report = profile::take(&context.engine, &unit, options).await?;
+    context.pusher.push(&report);
+    Ok(Json(report))
+}
+
 fn wanted(wish: Result<Json<Switch>, JsonRejection>) -> Result<bool, Failure> {
     match wish {
         Ok(Json(Switch { on })) => Ok(on),
@@ -259,24 +296,38 @@ fn list(told: &Told, cgroup_root: &std::path::Path) -> ProbeList {
             programs: programs(state.probe),
         })
         .collect();
-    for (name, about, controller) in [
+    let controller = |controller| missing_controller(cgroup_root, controller);
+    for (name, about, always_on, refusal) in [
         (
             "cpu-throttling",
             "time that CPU quotas took, from cpu.stat",
-            "cpu",
+            true,
+            controller("cpu"),
         ),
         (
             "memory",
             "memory, major page faults, from memory.stat",
-            "memory",
+            true,
+            controller("memory"),
+        ),
+        (
+            "profile",
+            "stacks on a CPU, sampled while a profile is taken",
+            false,
+            told.profile_refusal.clone(),
+        ),
+        (
+            "kernel-symbols",
+            "names of the kernel's functions in profiles, from kallsyms",
+            false,
+            kallsyms::find().err(),
         ),
     ] {
-        let refusal = missing_controller(cgroup_root, controller);
         probes.push(ProbeStatus {
             name: name.to_owned(),
             about: about.to_owned(),
-            on: refusal.is_none(),
-            always_on: true,
+            on: always_on && refusal.is_none(),
+            always_on,
             refusal,
             programs: Vec::new(),
         });

@@ -8,11 +8,11 @@ use std::{
 };
 
 use observastack_loader::{
-    observer::{Observer, Probe, ProbeState, Snapshot, SwitchError, trace::flag},
+    observer::{Observer, Probe, ProbeState, Sampling, Snapshot, Stack, SwitchError, trace::flag},
     sock_diag::{Listener, SockDiag},
 };
 use observastack_spec::kernel::{KernelEvent, KernelReport, TraceEvent, Traceable};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, broadcast, oneshot};
 use tracing::{debug, warn};
 
 use crate::{
@@ -46,6 +46,12 @@ enum Request {
         bool,
         oneshot::Sender<Result<(), SwitchError>>,
     ),
+    Profile(String, Sampling, oneshot::Sender<Result<(), SwitchError>>),
+    EndProfile(
+        String,
+        Sampling,
+        oneshot::Sender<Result<Vec<Stack>, SwitchError>>,
+    ),
     Trace(
         String,
         Traceable,
@@ -67,6 +73,8 @@ pub(crate) struct Told {
     pub(crate) report: KernelReport,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) states: Vec<ProbeState>,
+    /// Why this kernel takes no samples of stacks.
+    pub(crate) profile_refusal: Option<String>,
     /// Events that were not written to the journal, as there were too many.
     pub(crate) unwritten: u64,
 }
@@ -94,6 +102,8 @@ pub(crate) struct Engine {
     requests: mpsc::SyncSender<Request>,
     events: broadcast::Sender<Arc<KernelEvent>>,
     traced: broadcast::Sender<Arc<TraceEvent>>,
+    /// Held by the one profile that may be taken at a time.
+    profiling: Arc<Mutex<()>>,
 }
 
 /// Starts the thread.
@@ -126,6 +136,7 @@ pub(crate) fn spawn(
         requests,
         events,
         traced,
+        profiling: Arc::default(),
     };
     Ok((engine, thread))
 }
@@ -160,6 +171,24 @@ impl Engine {
     /// Events from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<KernelEvent>> {
         self.events.subscribe()
+    }
+
+    /// Begins to take the stacks of a unit; `None` while another profile is taken.
+    pub(crate) async fn profile(
+        &self,
+        unit: String,
+        sampling: Sampling,
+    ) -> Result<Option<Profiling>, EngineError> {
+        let Ok(only) = Arc::clone(&self.profiling).try_lock_owned() else {
+            return Ok(None);
+        };
+        self.ask(|answer| Request::Profile(unit.clone(), sampling, answer))
+            .await??;
+        Ok(Some(Profiling {
+            engine: self.clone(),
+            sampling,
+            going_on: Some((unit, only)),
+        }))
     }
 
     /// Begins to trace a unit, for one listener more.
@@ -219,6 +248,48 @@ impl Drop for Tracing {
     }
 }
 
+/// A profile that goes on. Dropped, it ends and what it has found is thrown away; the next one waits for that.
+#[derive(Debug)]
+pub(crate) struct Profiling {
+    engine: Engine,
+    sampling: Sampling,
+    going_on: Option<(String, OwnedMutexGuard<()>)>,
+}
+
+impl Profiling {
+    /// Ends it; what was found.
+    pub(crate) async fn end(mut self) -> Result<Vec<Stack>, EngineError> {
+        let Some((unit, _only)) = self.going_on.take() else {
+            return Ok(Vec::new());
+        };
+        let sampling = self.sampling;
+        Ok(self
+            .engine
+            .ask(|answer| Request::EndProfile(unit, sampling, answer))
+            .await??)
+    }
+}
+
+impl Drop for Profiling {
+    fn drop(&mut self) {
+        let Some((unit, only)) = self.going_on.take() else {
+            return;
+        };
+        let (engine, sampling) = (self.engine.clone(), self.sampling);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let ended = engine
+                    .ask(|answer| Request::EndProfile(unit, sampling, answer))
+                    .await;
+                if let Err(error) = ended {
+                    debug!(%error, "a profile goes on without a listener");
+                }
+                drop(only);
+            });
+        }
+    }
+}
+
 struct Worker {
     observer: Observer,
     cgroups: Cgroups,
@@ -262,6 +333,12 @@ impl Worker {
             Request::Report(answer) => drop(answer.send(self.told())),
             Request::Switch(probe, on, answer) => drop(answer.send(self.switch(probe, on))),
             Request::Count(unit, what, on, answer) => drop(answer.send(self.count(unit, what, on))),
+            Request::Profile(unit, sampling, answer) => {
+                drop(answer.send(self.profile(&unit, sampling)));
+            }
+            Request::EndProfile(unit, sampling, answer) => {
+                drop(answer.send(self.observer.end_profile(&unit, sampling)));
+            }
             Request::Trace(unit, what, on, answer) => drop(answer.send(self.trace(unit, what, on))),
         }
     }
@@ -279,6 +356,16 @@ impl Worker {
             self.counted.remove(&(unit, what));
         }
         self.switch_on_demand()
+    }
+
+    /// Begins to take the stacks of a unit.
+    fn profile(&mut self, unit: &str, sampling: Sampling) -> Result<(), SwitchError> {
+        self.observer.follow()?;
+        if sampling == Sampling::OffCpu {
+            // It stays on afterwards: it is one of those that usually are.
+            self.switch(Probe::RunQueue, true)?;
+        }
+        self.observer.profile(unit, sampling)
     }
 
     /// One listener more or less for a trace.
@@ -346,6 +433,7 @@ impl Worker {
             ),
             snapshot: Arc::new(snapshot),
             states: self.observer.states(),
+            profile_refusal: self.observer.profile_refusal().map(str::to_owned),
             unwritten: self.unwritten,
         })
     }

@@ -9,6 +9,7 @@
 //! - [`engine`]: the thread, and how it is asked; [`report`]: what was counted, in the words of the API;
 //! - [`cgroups`], [`listeners`]: what the kernel tells in files and lists rather than events;
 //! - [`happened`]: rare things, one by one; [`traced`]: everything of a unit, on demand;
+//! - [`profile`]: stacks of a unit, on demand; [`stacks`], [`maps`], [`kallsyms`]: names of their functions; [`pprof`], [`push`]: as others take them;
 //! - [`families`]: the same as families of series; [`metrics`], [`otlp`]: those for Prometheus and for a collector;
 //! - [`api`]: what can be asked for; [`run`]: the composition root.
 #![forbid(unsafe_code)]
@@ -20,12 +21,18 @@ mod clock;
 mod engine;
 mod families;
 mod happened;
+mod kallsyms;
 mod listeners;
+mod maps;
 mod metrics;
 mod names;
 mod otlp;
+mod pprof;
+mod profile;
+mod push;
 mod report;
 mod run;
+mod stacks;
 mod traced;
 
 use std::process::ExitCode;

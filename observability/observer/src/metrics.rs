@@ -130,6 +130,7 @@ mod tests {
                 is_on: false,
                 refusal: None,
             }],
+            profile_refusal: None,
             unwritten: 10,
         };
         let shown = Shown::default();

@@ -21,6 +21,7 @@ use crate::{
     cgroups::Cgroups,
     engine::{self, Engine},
     otlp as sender,
+    push::Pusher,
 };
 
 /// The service's name.
@@ -78,9 +79,11 @@ async fn serve(args: &Args, engine: Engine) -> Result<()> {
     let exports = sender::register(&mut registry);
     let sending = Settings::from_environment()?
         .map(|settings| tokio::spawn(sender::send(engine.clone(), settings, identity, exports)));
+    let pusher = Pusher::from_environment(&mut registry)?;
     let context = api::Context {
         engine: engine.clone(),
         cgroup_root: args.cgroup_root.clone(),
+        pusher,
     };
     let api = tokio::spawn(async move { axum::serve(listener, api::router(context)).await });
     let scrapes =

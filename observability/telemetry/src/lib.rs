@@ -4,6 +4,7 @@
 //! - [`traces`]: spans with OpenTelemetry's names, and W3C trace context from process to process;
 //! - [`otlp`]: spans and log records on their way to a collector;
 //! - [`profiles`]: where this process spends its CPU time, on its way to a Pyroscope server;
+//! - [`pprof`]: the messages that such a server takes;
 //! - [`metrics`]: a prometheus-client registry with what every process exports, and the HTTP server's RED family;
 //! - [`socket`]: where it answers its operators;
 //! - [`notify`]: readiness, status and watchdog messages to the service manager.
@@ -15,6 +16,7 @@ pub mod logs;
 pub mod metrics;
 pub mod notify;
 pub mod otlp;
+pub mod pprof;
 pub mod profiles;
 pub mod socket;
 pub mod traces;

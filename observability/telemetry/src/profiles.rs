@@ -69,8 +69,7 @@ impl std::fmt::Debug for Profiler {
 /// # Errors
 /// The environment is malformed, or there is no thread or timer to be had.
 pub fn start(identity: &Identity) -> Result<Profiler, ProfilesError> {
-    let value = otlp::variable(ADDRESS).unwrap_or_default();
-    let Some(address) = address(&value)? else {
+    let Some(address) = server()? else {
         return Ok(Profiler { agent: None });
     };
     let backend = pprof_backend(
@@ -111,6 +110,15 @@ fn in_the_background<T: Send + 'static>(
         })
         .map_err(ProfilesError::Thread)?;
     thread.join().map_err(|_| ProfilesError::Panicked)
+}
+
+/// The base address of the server that takes profiles, as the environment says; `None` where none is given.
+///
+/// # Errors
+/// The environment is malformed.
+pub fn server() -> Result<Option<String>, ProfilesError> {
+    let value = otlp::variable(ADDRESS).unwrap_or_default();
+    Ok(address(&value)?.map(str::to_owned))
 }
 
 /// The server's address; `None` where none is given.

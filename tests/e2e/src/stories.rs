@@ -26,6 +26,7 @@ mod mtu_blackhole;
 mod observer;
 mod observer_faults;
 mod observer_on_demand;
+mod observer_profile;
 mod otlp;
 mod packet_loss;
 mod packet_loss_out;
@@ -102,6 +103,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         observer::tests(),
         observer_faults::tests(),
         observer_on_demand::tests(),
+        observer_profile::tests(),
         collector_disk::tests(),
         config::tests(),
         disk_full::tests(),

@@ -74,6 +74,7 @@ pub(crate) fn all(lab: &Lab) -> Vec<Trial> {
         ("telemetry::network", Signal, telemetry::NETWORK),
         ("telemetry::machine", Signal, telemetry::MACHINE),
         ("telemetry::trace", Signal, telemetry::TRACE),
+        ("telemetry::profile", Signal, telemetry::PROFILE),
     ];
     let mut trials = Vec::new();
     for (story, kind, cases) in stories {

@@ -126,6 +126,10 @@ impl Client {
                 calls::getppid(Path::new(log), times.parse()?)?;
                 Ok(String::new())
             }
+            ["hammer", ms] => {
+                let length = Duration::from_millis(ms.parse()?);
+                Ok(calls::hammer(length).to_string())
+            }
             ["burn", cpu, ms] => {
                 let length = Duration::from_millis(ms.parse()?);
                 Ok(work::burn(cpu.parse()?, length)?.to_string())

@@ -95,10 +95,12 @@ fn command(name: Name, root: &Path) -> Run {
         "--timezone=off",
         "--quiet",
     ];
-    // The injector needs these two system calls and, inside its unit's bounds, capabilities that a container usually has not.
+    // The injector and the observer need these two system calls and, inside their units' bounds, capabilities that a container usually has
+    // not. The addresses of the kernel's functions are hidden from containers where they are, so they are offered elsewhere.
     let rights = [
         "--capability=all",
         "--system-call-filter=bpf perf_event_open",
+        "--bind-ro=/proc/kallsyms:/run/host/kallsyms",
     ];
     let run = if systemd_runs_the_host() {
         Run::root("systemd-run")

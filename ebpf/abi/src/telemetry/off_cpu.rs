@@ -1,5 +1,7 @@
 //! Time that tasks of chosen units do not want a CPU: by what they wait for.
 
+use super::profile::Sample;
+
 /// How many waiting tasks are remembered at once, as in [`super::run_queue`].
 pub const BLOCKED_PLACES: u32 = super::run_queue::WAITING_PLACES;
 
@@ -16,6 +18,10 @@ pub struct Blocked {
     pub since_ns: u64,
     /// What it is accounted to.
     pub series: Series,
+    /// Where it sleeps.
+    pub stacks: Sample,
+    /// The profile that wanted to know ([`super::wanted::SLEEP_STACKS`]); 0 for none.
+    pub profile: u64,
 }
 
 /// What is told apart.
@@ -28,7 +34,7 @@ pub struct Series {
     pub cause: u32,
 }
 
-const _: () = assert!(size_of::<Blocked>() == 24);
+const _: () = assert!(size_of::<Blocked>() == 48);
 const _: () = assert!(size_of::<Series>() == 8);
 
 /// In no system call, or in one that began before anybody asked: a page fault, most often.

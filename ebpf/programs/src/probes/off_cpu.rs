@@ -6,6 +6,7 @@
 use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuHashMap},
+    programs::RawTracePointContext,
 };
 use observastack_abi::telemetry::{
     OTHER,
@@ -15,7 +16,7 @@ use observastack_abi::telemetry::{
     wanted,
 };
 
-use super::{ON_DEMAND, add_to, syscalls, trace};
+use super::{ON_DEMAND, add_to, profile, syscalls, trace};
 
 /// How long it was.
 #[map]
@@ -27,8 +28,9 @@ static BLOCKED: Array<Blocked> = Array::with_max_entries(BLOCKED_PLACES, 0);
 
 /// The current task goes to sleep.
 #[inline(always)]
-pub(super) fn begin(task: u64, unit: u32, state: u32, now_ns: u64) {
-    if trace::wanted(unit, wanted::OFF_CPU) == 0 {
+pub(super) fn begin(ctx: &RawTracePointContext, task: u64, unit: u32, state: u32, now_ns: u64) {
+    let wanted = trace::wanted(unit, wanted::OFF_CPU | wanted::SLEEP_STACKS);
+    if wanted == 0 {
         return;
     }
     let cause = cause_of(syscalls::current(), state);
@@ -37,6 +39,11 @@ pub(super) fn begin(task: u64, unit: u32, state: u32, now_ns: u64) {
         let blocked = unsafe { &mut *blocked };
         blocked.since_ns = now_ns;
         blocked.series = Series { unit, cause };
+        let profile = wanted & wanted::SLEEP_STACKS;
+        if profile != 0 {
+            blocked.stacks = profile::stacks(ctx, unit);
+        }
+        blocked.profile = u64::from(profile);
         blocked.task = task;
     }
 }
@@ -54,10 +61,11 @@ pub(super) fn end(task: u64, woken_ns: u64) -> Option<()> {
         return None;
     }
     blocked.task = 0;
-    add_to(
-        &OFF_CPU,
-        blocked.series,
-        woken_ns.saturating_sub(blocked.since_ns),
-    );
+    let slept_ns = woken_ns.saturating_sub(blocked.since_ns);
+    add_to(&OFF_CPU, blocked.series, slept_ns);
+    let profile = blocked.profile as u32;
+    if profile != 0 && profile == trace::wanted(blocked.series.unit, wanted::SLEEP_STACKS) {
+        profile::add_sleep(blocked.stacks, slept_ns);
+    }
     Some(())
 }

@@ -49,6 +49,7 @@ pub fn sched_wakeup_new(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_switch")]
 pub fn sched_switch(ctx: RawTracePointContext) -> i32 {
     let _ = on_switch(
+        &ctx,
         ctx.arg::<u64>(0) as u8 != 0,
         ctx.arg(1),
         ctx.arg(2),
@@ -58,7 +59,13 @@ pub fn sched_switch(ctx: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn on_switch(preempt: bool, previous: u64, next: u64, state: u32) -> Option<()> {
+fn on_switch(
+    ctx: &RawTracePointContext,
+    preempt: bool,
+    previous: u64,
+    next: u64,
+    state: u32,
+) -> Option<()> {
     let now = now_ns();
     let last = SWITCHED.get_ptr_mut(0)?;
     // SAFETY: this CPU's own map value, and interrupts are off in a switch.
@@ -92,7 +99,7 @@ fn on_switch(preempt: bool, previous: u64, next: u64, state: u32) -> Option<()> 
             last.victim = unit as u64 + 1;
         }
     } else if unit != OTHER {
-        off_cpu::begin(previous, unit, state, now);
+        off_cpu::begin(ctx, previous, unit, state, now);
     }
     last.at_ns = now;
     last.waited_ns = 0;

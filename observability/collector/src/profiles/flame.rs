@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::pprof::{Location, Profile};
+use observastack_telemetry::pprof::{Location, Profile};
 
 /// Frames of the tree at most; what is beyond is counted in its parent.
 const FRAMES: usize = 20_000;
@@ -201,7 +201,8 @@ fn names(location: &Location, functions: &HashMap<u64, &str>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pprof::{Function, Line, Sample, ValueType};
+    use observastack_telemetry::pprof::{Function, Line, Sample, ValueType};
+
     use super::*;
 
     fn profile(stacks: &[(&[u64], i64)]) -> Profile {
@@ -228,7 +229,7 @@ mod tests {
                 .map(|(id, name)| Function { id, name })
                 .collect(),
             string_table: names.map(str::to_owned).to_vec(),
-            time_nanos: 0,
+            ..Profile::default()
         }
     }
 

@@ -6,8 +6,8 @@ mod push;
 
 pub(crate) use flame::Merge;
 pub use flame::{Flame, FlameGraph};
-pub use pprof::{Profile, decode};
-pub use push::{LabelPair, PushRequest, RawProfileSeries, RawSample, routes};
+pub use pprof::decode;
+pub use push::routes;
 
 /// Bytes of one profile, unpacked, at most.
 pub const PPROF_BYTES: usize = 8 << 20;

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::Response;
 use axum::routing::post;
+use observastack_telemetry::pprof::{CONTENT_TYPE, PUSH_PATH, PushRequest};
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 use tonic::Code;
@@ -15,48 +16,10 @@ use crate::model::{ProfileRow, Signal};
 use crate::otlp::{Status, http::Context, read_body};
 use crate::store;
 
-/// push/v1/push.proto.
-#[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs)]
-pub struct PushRequest {
-    #[prost(message, repeated, tag = "1")]
-    pub series: Vec<RawProfileSeries>,
-}
-
-/// Profiles with the same labels.
-#[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs)]
-pub struct RawProfileSeries {
-    #[prost(message, repeated, tag = "1")]
-    pub labels: Vec<LabelPair>,
-    #[prost(message, repeated, tag = "2")]
-    pub samples: Vec<RawSample>,
-}
-
-/// One profile.
-#[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs)]
-pub struct RawSample {
-    #[prost(bytes = "vec", tag = "1")]
-    pub raw_profile: Vec<u8>,
-    #[prost(string, tag = "2")]
-    pub id: String,
-}
-
-/// types/v1/types.proto.
-#[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs)]
-pub struct LabelPair {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(string, tag = "2")]
-    pub value: String,
-}
-
 /// The route.
 pub fn routes(context: Context) -> Router {
     Router::new()
-        .route("/push.v1.PusherService/Push", post(push))
+        .route(PUSH_PATH, post(push))
         .with_state(context)
 }
 
@@ -65,10 +28,9 @@ async fn push(State(context): State<Context>, request: Request<Body>) -> Respons
         Ok(()) => {
             // PushResponse is an empty message.
             let mut response = Response::new(Body::empty());
-            response.headers_mut().insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/proto"),
-            );
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
             response
         }
         Err(status) => {
@@ -90,9 +52,9 @@ async fn take(context: &Context, request: Request<Body>) -> Result<(), Status> {
             .and_then(|value: &HeaderValue| value.to_str().ok())
     };
     let kind = text(header::CONTENT_TYPE).unwrap_or("");
-    if kind != "application/proto" {
+    if kind != CONTENT_TYPE {
         return Err(Status::unsupported(format!(
-            "Content-Type {kind:?} is not known; allowed: application/proto"
+            "Content-Type {kind:?} is not known; allowed: {CONTENT_TYPE}"
         )));
     }
     let mut share = context.memory.share();

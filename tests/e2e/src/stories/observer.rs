@@ -141,12 +141,24 @@ fn told() -> Result<()> {
     );
     let probes = lab::ctl(&["probes"])?;
     for probe in probes["probes"].as_array().context("no probes")? {
-        let on_demand = probe["name"] == "syscalls" || probe["name"] == "trace-tcp";
-        let expected = !on_demand && probe["refusal"].is_null();
+        let always_on = probe["always_on"] == true;
+        let expected = always_on && probe["refusal"].is_null();
         ensure!(probe["on"] == expected, "{probe}");
         // What is counted by programs works on every kernel; what is read from files needs the controllers.
         let by_files = probe["programs"] == json!([]);
         ensure!(by_files || probe["refusal"].is_null(), "{probe}");
+    }
+    let of_name = |name: &str| {
+        let probes = probes["probes"].as_array()?;
+        probes.iter().find(|probe| probe["name"] == name)
+    };
+    for name in ["profile", "kernel-symbols"] {
+        let probe = of_name(name).with_context(|| format!("no {name}"))?;
+        ensure!(probe["refusal"].is_null(), "{probe}");
+    }
+    for name in ["syscalls", "trace-tcp"] {
+        let probe = of_name(name).with_context(|| format!("no {name}"))?;
+        ensure!(probe["always_on"] == false, "{probe}");
     }
     let doctor = lab::doctor()?;
     ensure!(

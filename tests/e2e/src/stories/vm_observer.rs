@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use super::observer::read;
+use super::{observer::read, observer_profile};
 use crate::{
     command, figures,
     http::curl,
@@ -20,6 +20,10 @@ pub(super) fn tests() -> Vec<Trial> {
         test(
             "vm_observer_tells_a_slow_disk_as_block_io_of_its_volume",
             disk_delay,
+        ),
+        test(
+            "vm_observer_names_functions_of_a_program_and_of_the_kernel",
+            observer_profile::on_cpu,
         ),
         test(
             "vm_observer_tells_a_memory_limit_as_kills_for_want_of_memory",

@@ -15,6 +15,16 @@ impl Agent {
         self.begin(&format!("burn {cpu} {}", length.as_millis()))
     }
 
+    /// Begins to make system calls (`getppid`) for so long, as fast as it goes; see [`Self::made`].
+    pub(crate) fn begin_hammer(&mut self, length: Duration) -> Result<()> {
+        self.begin(&format!("hammer {}", length.as_millis()))
+    }
+
+    /// How many those were.
+    pub(crate) fn made(&mut self) -> Result<u64> {
+        Ok(self.finish()?.parse()?)
+    }
+
     /// How long the kernel says that it waited for its CPU while it computed.
     pub(crate) fn waited_ns(&mut self) -> Result<u64> {
         Ok(self.finish()?.parse()?)

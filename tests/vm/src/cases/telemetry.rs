@@ -2,6 +2,7 @@
 
 mod machine;
 mod network;
+mod profile;
 mod trace;
 
 use std::{fs, time::Duration};
@@ -22,7 +23,8 @@ use crate::{
 };
 
 pub(super) use self::{
-    machine::CASES as MACHINE, network::CASES as NETWORK, trace::CASES as TRACE,
+    machine::CASES as MACHINE, network::CASES as NETWORK, profile::CASES as PROFILE,
+    trace::CASES as TRACE,
 };
 
 pub(super) const CASES: &[Case] = &[

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -150,4 +150,17 @@ pub(super) fn getppid(log: &Path, times: u32) -> Result<()> {
         std::hint::black_box(rustix::process::getppid());
     }
     Ok(())
+}
+
+/// `getppid(2)` for so long, as fast as it goes; how often that was.
+pub(super) fn hammer(length: Duration) -> u64 {
+    let end = Instant::now() + length;
+    let mut times = 0;
+    while Instant::now() < end {
+        for _ in 0..1000 {
+            std::hint::black_box(rustix::process::getppid());
+        }
+        times += 1000;
+    }
+    times
 }

@@ -1,6 +1,9 @@
 //! Events of traced units, one by one.
 
-use std::time::Duration;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use observastack_loader::observer::{
@@ -19,6 +22,10 @@ use crate::{
 pub(in crate::cases) const CASES: &[Case] = &[
     ("system_calls_are_told_with_arguments_and_results", syscalls),
     ("connections_are_told_with_their_states_and_both_ends", tcp),
+    (
+        "a_flood_of_events_is_told_or_counted_and_takes_no_memory",
+        flood,
+    ),
     ("stays_on_a_cpu_add_up_to_its_time", sched),
 ];
 
@@ -152,5 +159,56 @@ fn sched(scene: &mut Scene) -> Result<()> {
         waits.unsigned_abs().abs_diff(waited_ns) <= waited_ns / 10 + 50_000_000,
         "{waits} ns of waits, {waited_ns} by schedstat"
     );
+    Ok(())
+}
+
+/// This process's memory in KiB, as the kernel has it.
+fn memory_kib() -> Result<u64> {
+    let text = fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let figure = line.and_then(|line| line.split_whitespace().next());
+    Ok(figure.context("no VmRSS")?.parse()?)
+}
+
+/// System calls as fast as they go, read as the observer reads them: every one of them is told or counted as lost.
+fn flood(scene: &mut Scene) -> Result<()> {
+    const TICK: Duration = Duration::from_millis(20);
+    const EVENTS: usize = 16_384;
+    let length = Duration::from_secs(4);
+    let mut worker = scene.unit(WORKER)?;
+    let mut observer = scene.observe(&[Probe::Syscalls])?;
+    observer.trace(WORKER, flag::SYSCALLS, true)?;
+    worker.begin_hammer(length)?;
+    let started = Instant::now();
+    let (mut told, mut memory) = (0, Vec::new());
+    let mut calls = |observer: &mut Observer| {
+        let events = observer.traced(EVENTS);
+        let is_call = |event: &&Traced| event.what == SYS_GETPPID;
+        told += events.iter().filter(is_call).count() as u64;
+        events.len()
+    };
+    while started.elapsed() < length {
+        calls(&mut observer);
+        if started.elapsed() > length / 4 {
+            memory.push(memory_kib()?);
+        }
+        std::thread::sleep(TICK);
+    }
+    let made = worker.made()?;
+    while calls(&mut observer) > 0 {}
+    let lost = snapshot(&mut observer)?.losses.traced;
+    let (first, last) = (memory.first().copied(), memory.last().copied());
+    let (first, last) = (first.context("no figures")?, last.context("no figures")?);
+    figure(&format!(
+        "{made} calls, {:.0} a second: {told} told, {lost} lost; {first} KiB, then {last}",
+        made as f64 / length.as_secs_f64()
+    ));
+    // A few other calls of the worker may be among the lost ones.
+    ensure!(
+        told <= made && told + lost >= made && told + lost <= made + 100,
+        "{told} told and {lost} lost of {made}"
+    );
+    ensure!(told > 0, "nothing was told");
+    ensure!(last < first + 4096, "{first} KiB, then {last} KiB");
     Ok(())
 }

@@ -1,0 +1,68 @@
+//! Which file an address of a process lies in, as `/proc/PID/maps` has it (proc_pid_maps(5)).
+
+/// A range of addresses, and what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mapping {
+    from: u64,
+    to: u64,
+    name: String,
+}
+
+/// All of a process's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Maps(Vec<Mapping>);
+
+impl Maps {
+    /// Reads the file; what is no mapping is left out.
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.lines().filter_map(mapping).collect())
+    }
+
+    /// What is at an address: the last part of a file's path, the kernel's own name for what is no file (`[vdso]`), nothing for memory without a
+    /// name.
+    pub(crate) fn at(&self, address: u64) -> Option<&str> {
+        let mapping = self
+            .0
+            .iter()
+            .find(|mapping| (mapping.from..mapping.to).contains(&address))?;
+        Some(&mapping.name)
+    }
+}
+
+fn mapping(line: &str) -> Option<Mapping> {
+    // Address range, permissions, offset, device, inode, and a path that may have spaces.
+    let mut fields = line.splitn(6, ' ');
+    let (from, to) = fields.next()?.split_once('-')?;
+    let path = fields.nth(4).unwrap_or_default().trim();
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    let name = if path.starts_with('/') {
+        path.rsplit('/').next().unwrap_or_default()
+    } else {
+        path
+    };
+    Some(Mapping {
+        from: u64::from_str_radix(from, 16).ok()?,
+        to: u64::from_str_radix(to, 16).ok()?,
+        name: name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_the_name_of_the_file_that_it_is_in() {
+        let maps = Maps::of(
+            "55d0-55e0 r-xp 00001000 fe:00 1234                       /usr/lib/a b/program (deleted)\n\
+             7f00-7f10 rw-p 00000000 00:00 0 \n\
+             7fff0000-7fff1000 r-xp 00000000 00:00 0                          [vdso]\n\
+             nonsense\n",
+        );
+        assert_eq!(maps.at(0x55d0), Some("program"));
+        assert_eq!(maps.at(0x55df), Some("program"));
+        assert_eq!(maps.at(0x55e0), None);
+        assert_eq!(maps.at(0x7f08), Some(""));
+        assert_eq!(maps.at(0x7fff_0fff), Some("[vdso]"));
+    }
+}
