@@ -46,9 +46,8 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ListenErr
 }
 
 /// Answers scrapes until it is dropped.
-pub(crate) async fn serve(listener: TcpListener, engine: Engine) {
+pub(crate) async fn serve(listener: TcpListener, engine: Engine, mut registry: metrics::Registry) {
     let shown = Faults::default();
-    let mut registry = metrics::registry("observastack-injector", env!("CARGO_PKG_VERSION"));
     registry.register_collector(Box::new(shown.clone()));
     let state = Arc::new((registry, shown, engine));
     let slots = Arc::new(Semaphore::new(CONNECTIONS));

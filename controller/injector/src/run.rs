@@ -1,10 +1,15 @@
 //! The composition root: checks, loads, listens, tells systemd, drains.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use observastack_loader::capability;
-use observastack_telemetry::{logs, notify};
+use observastack_telemetry::{
+    logs,
+    metrics::{self as telemetry_metrics, Registry},
+    notify,
+    otlp::{self, Identity},
+};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
@@ -24,6 +29,12 @@ use crate::{
     instance::{self, Instance},
     metrics, report,
 };
+
+/// The service's name.
+const SERVICE: &str = "observastack-injector";
+
+/// How long log records that wait to be sent have at the end.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// The engine turns at least once a second; this long without a turn and it hangs.
 const HANGS_NS: u64 = 10_000_000_000;
@@ -47,7 +58,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(());
     }
-    logs::init("observastack-injector")?;
+    logs::init(SERVICE)?;
+    // What is injected and ends is also a collector's to tell, beside what it does.
+    let mut registry = telemetry_metrics::registry(SERVICE, env!("CARGO_PKG_VERSION"));
+    let identity = Identity {
+        service: SERVICE,
+        instance: SERVICE.to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let pipeline = otlp::start(&identity, &mut registry)?;
     let instance = Instance::claim(&args.socket)?;
     // Nothing that an injector before this one has changed may stay when this one answers.
     let journal = host::journal::Journal::open(&host::journal::directory(&args.state_dir))?;
@@ -74,7 +93,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(args, config, engine, hands));
+    let served = runtime.block_on(serve(args, config, engine, hands, registry));
     // Tasks hold handles on the engine: its thread ends with the last of them.
     drop(runtime);
     if thread.join().is_err() {
@@ -85,10 +104,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         bail!("the hands' thread panicked; the guard reverts what is left");
     }
     drop(instance);
+    pipeline.shut_down(DRAIN);
     served
 }
 
-async fn serve(args: &Args, config: Config, engine: Engine, hands: Hands) -> anyhow::Result<()> {
+async fn serve(
+    args: &Args,
+    config: Config,
+    engine: Engine,
+    hands: Hands,
+    registry: Registry,
+) -> anyhow::Result<()> {
     let socket = args.socket.display();
     let listener =
         UnixListener::bind(&args.socket).with_context(|| format!("cannot listen on {socket}"))?;
@@ -123,6 +149,7 @@ async fn serve(args: &Args, config: Config, engine: Engine, hands: Hands) -> any
             Some(tokio::spawn(metrics::serve(
                 listener,
                 context.engine.clone(),
+                registry,
             )))
         }
         None => None,

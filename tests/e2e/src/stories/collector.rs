@@ -16,7 +16,7 @@ use crate::{
     collector::{self, TraceId},
     command, figures,
     http::{curl, post},
-    lab::{self, API_1, API_2, COLLECTOR, CTL, SHOP},
+    lab::{self, API_1, API_2, COLLECTOR, CTL, INVENTORY, SHOP},
     story::test,
     systemd, wait,
 };
@@ -40,6 +40,7 @@ pub(super) fn tests() -> Vec<Trial> {
             "collector::a_unit_under_load_has_a_profile_with_its_functions",
             profiles,
         ),
+        test("collector::a_fault_is_a_log_record", fault),
         test("collector::the_map_shows_who_calls_whom", map),
         test("collector::what_is_wrong_is_told", refused),
     ]
@@ -212,6 +213,24 @@ fn profiles() -> Result<()> {
             .is_some_and(|(stack, weight)| !stack.is_empty() && weight.parse::<u64>().is_ok())
     };
     ensure!(folded.lines().all(is_stack), "{folded}");
+    Ok(())
+}
+
+fn fault() -> Result<()> {
+    let share = ["--probability", "1%", "--for", "20s"];
+    let id = lab::inject(&[&["packet-loss", "--unit", INVENTORY][..], &share].concat())?;
+    lab::clear(id)?;
+    let words = [CTL, "logs", "--unit", "observastack-injector.service"];
+    for said in [
+        format!("fault {id} injected: packet-loss"),
+        format!("fault {id} cleared"),
+    ] {
+        wait::until_true(wait::SOON, "the collector has it", || {
+            let logs = command::run(&[&words[..], &["--since", "5m", &said]].concat())?;
+            logs.expect(0)?;
+            Ok(logs.stdout.contains(&said))
+        })?;
+    }
     Ok(())
 }
 
