@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     collector,
     verbs::{
-        clear, completions, config, inject, logs, man, off_cpu, panic, probes, profile, syscalls,
-        top, trace, traces,
+        clear, completions, config, drill, inject, logs, man, off_cpu, panic, probes, profile,
+        syscalls, top, trace, traces,
     },
 };
 
@@ -81,6 +81,7 @@ pub(crate) enum Verb {
     Traces(traces::Traces),
     Trace(trace::Trace),
     Profile(profile::Profile),
+    Drill(drill::Drill),
     /// Read and change a service's configuration.
     Config(config::Config),
     /// Print a shell's completion script.

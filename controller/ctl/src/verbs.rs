@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 mod counting;
 pub(crate) mod doctor;
+pub(crate) mod drill;
 pub(crate) mod faults;
 pub(crate) mod inject;
 pub(crate) mod logs;
@@ -67,6 +68,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Verb::Traces(traces) => traces::run(&traces, &collector, json).await,
         Verb::Trace(trace) => trace::run(&trace, &collector, &observer, json).await,
         Verb::Profile(profile) => profile::run(&profile, &collector, &observer, json).await,
+        Verb::Drill(drill) => drill::run(&drill, json),
         Verb::Config(config) => config::run(config, &runtime_directory, json).await,
         Verb::Completions(completions) => Ok(completions::run(&completions)),
         Verb::Man(man) => man::run(&man),

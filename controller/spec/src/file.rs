@@ -16,7 +16,7 @@ mod entry;
 
 use std::fmt;
 
-use crate::{api::MAX_SET, fault::FaultRequest};
+use crate::{api::MAX_SET, fault::FaultRequest, named::Text};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 256 * 1024;
@@ -62,6 +62,26 @@ impl Position {
             reason: reason.into(),
         }
     }
+}
+
+/// One field of a fault that is written in another file: its name, its line and column, its value.
+pub(crate) type PlacedField = (String, (usize, usize), Text);
+
+/// Reads one fault that is written in another file, and checks it as [`read`] does.
+pub(crate) fn fault(
+    (line, column): (usize, usize),
+    fields: Vec<PlacedField>,
+) -> Result<FaultRequest, Vec<FileError>> {
+    let fields = fields
+        .into_iter()
+        .map(|(name, (line, column), value)| entry::Field {
+            name,
+            position: Position { line, column },
+            value,
+        })
+        .collect();
+    let position = Position { line, column };
+    entry::Entry { position, fields }.read()
 }
 
 /// Reads a file's faults and checks each as the injector does; everything that is wrong is named at once.

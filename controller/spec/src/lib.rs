@@ -32,6 +32,7 @@ mod named;
 pub mod order;
 pub mod probability;
 pub mod profile;
+pub mod scenario;
 pub mod unit;
 mod values;
 
