@@ -54,6 +54,16 @@ pub enum LoadError {
     /// The kernel refused the object's maps or BTF.
     #[error("the kernel refuses the eBPF object: {0}")]
     Ebpf(#[source] Box<EbpfError>),
+    /// The kernel keeps stacks that are less deep than the programs' map is made for.
+    #[error(
+        "kernel.perf_event_max_stack is {found}, and stacks of {needed} are kept: sysctl kernel.perf_event_max_stack={needed}"
+    )]
+    StackDepth {
+        /// The kernel's.
+        found: u32,
+        /// The map's.
+        needed: u32,
+    },
     /// The object is not ours, or of another version.
     #[error("the eBPF object has no `{0}`: it does not belong to this version")]
     Incomplete(&'static str),

@@ -78,6 +78,8 @@ pub struct Observer {
     wanted: Array<MapData, u32>,
     traced: RingBuf<MapData>,
     profiler: Profiler,
+    /// The profile that goes on.
+    profiling: Option<(u32, Sampling)>,
     /// Profiles of sleeps so far.
     profiles: u32,
     ebpf: Ebpf,
@@ -93,6 +95,7 @@ impl Observer {
             path: object.to_owned(),
             source,
         })?;
+        profiler::check_depth()?;
         let cgroup = &kernel::of_this_kernel()?.cgroup;
         let found = offsets::read(&kernel::open_kernel()?);
         let namespace = profiler::own_namespace();
@@ -131,6 +134,7 @@ impl Observer {
             wanted,
             traced,
             profiler,
+            profiling: None,
             profiles: 0,
             ebpf,
         })
@@ -189,7 +193,7 @@ impl Observer {
     /// # Errors
     /// There is no such unit.
     pub fn observe_syscalls(&mut self, unit: &str, on: bool) -> Result<(), SwitchError> {
-        self.want(unit, COUNT_SYSCALLS, on)
+        self.want(self.index_of(unit)?, COUNT_SYSCALLS, on)
     }
 
     /// Counts how long a unit's tasks sleep, by system call, or no longer. Needs the probes [`Probe::RunQueue`] and
@@ -198,7 +202,7 @@ impl Observer {
     /// # Errors
     /// There is no such unit.
     pub fn observe_off_cpu(&mut self, unit: &str, on: bool) -> Result<(), SwitchError> {
-        self.want(unit, OFF_CPU, on)?;
+        self.want(self.index_of(unit)?, OFF_CPU, on)?;
         self.tell_any_sleep()
     }
 
@@ -211,8 +215,8 @@ impl Observer {
         Ok(self.wanted.set(OTHER, if any { OFF_CPU } else { 0 }, 0)?)
     }
 
-    /// Takes the stacks of a unit's tasks, until [`Self::end_profile`]; one profile at a time. Sleeps need the probes
-    /// [`Probe::RunQueue`] and, for their causes, [`Probe::Syscalls`].
+    /// Takes the stacks of a unit's tasks, until [`Self::end_profile`]. One profile at a time: one that went on ends, and nothing comes of it.
+    /// Sleeps need the probe [`Probe::RunQueue`].
     ///
     /// # Errors
     /// There is no such unit, or the kernel refuses it.
@@ -221,46 +225,52 @@ impl Observer {
             what: "profiles",
             reason,
         };
-        match sampling {
+        if let (Sampling::Cpu { .. }, Some(reason)) = (sampling, self.profiler.refusal()) {
+            return Err(refused(reason.to_owned()));
+        }
+        self.stop_profile()?;
+        self.profiler.forget()?;
+        let index = self.index_of(unit)?;
+        // Remembered first: whatever of it was begun is ended.
+        self.profiling = Some((index, sampling));
+        let started = match sampling {
             Sampling::Cpu { frequency_hz } => {
-                if let Some(reason) = self.profiler.refusal() {
-                    return Err(refused(reason.to_owned()));
-                }
-                self.want(unit, PROFILE, true)?;
+                self.want(index, PROFILE, true)?;
                 let started = self.profiler.start(&mut self.ebpf, frequency_hz);
-                started.map_err(|error| {
-                    // Nothing half begun.
-                    let _ = self.want(unit, PROFILE, false);
-                    refused(chain(&error))
-                })
+                started.map_err(|error| refused(chain(&error)))
             }
             Sampling::OffCpu => {
-                // What a profile that was not ended well has left.
-                self.want(unit, SLEEP_STACKS, false)?;
                 self.profiles = (self.profiles % 0xffff) + 1;
-                self.want(unit, self.profiles * FIRST_SLEEP_STACKS, true)?;
+                self.want(index, self.profiles * FIRST_SLEEP_STACKS, true)?;
                 self.tell_any_sleep()
             }
+        };
+        if started.is_err() {
+            self.stop_profile()?;
+        }
+        started
+    }
+
+    /// Ends the profile that goes on, and gives what was found; nothing where there is none. Sleeps that go on are not in it.
+    ///
+    /// # Errors
+    /// The kernel's tables cannot be read or written.
+    pub fn end_profile(&mut self) -> Result<Vec<Stack>, SwitchError> {
+        match self.stop_profile()? {
+            Some((index, sampling)) => Ok(self.profiler.take_stacks(index, sampling)?),
+            None => Ok(Vec::new()),
         }
     }
 
-    /// Ends it, and gives what was found. Sleeps that go on are not in it.
-    ///
-    /// # Errors
-    /// There is no such unit any more, or the kernel's tables cannot be read.
-    pub fn end_profile(
-        &mut self,
-        unit: &str,
-        sampling: Sampling,
-    ) -> Result<Vec<Stack>, SwitchError> {
+    fn stop_profile(&mut self) -> Result<Option<(u32, Sampling)>, SwitchError> {
         self.profiler.stop();
-        self.want(unit, PROFILE | SLEEP_STACKS, false)?;
+        let Some((index, sampling)) = self.profiling else {
+            return Ok(None);
+        };
+        self.want(index, PROFILE | SLEEP_STACKS, false)?;
         self.tell_any_sleep()?;
-        let index = self
-            .units
-            .index_of(unit)
-            .ok_or_else(|| SwitchError::NoUnit(unit.to_owned()))?;
-        Ok(self.profiler.take_stacks(index, sampling)?)
+        self.profiling = None;
+        Ok(Some((index, sampling)))
     }
 
     /// Why this kernel takes no samples of stacks.
@@ -274,14 +284,15 @@ impl Observer {
     /// # Errors
     /// There is no such unit.
     pub fn trace(&mut self, unit: &str, flags: u32, on: bool) -> Result<(), SwitchError> {
-        self.want(unit, flags, on)
+        self.want(self.index_of(unit)?, flags, on)
     }
 
-    fn want(&mut self, unit: &str, flags: u32, on: bool) -> Result<(), SwitchError> {
-        let index = self
-            .units
-            .index_of(unit)
-            .ok_or_else(|| SwitchError::NoUnit(unit.to_owned()))?;
+    fn index_of(&self, unit: &str) -> Result<u32, SwitchError> {
+        let index = self.units.index_of(unit);
+        index.ok_or_else(|| SwitchError::NoUnit(unit.to_owned()))
+    }
+
+    fn want(&mut self, index: u32, flags: u32, on: bool) -> Result<(), SwitchError> {
         let before = self.wanted.get(&index, 0)?;
         let now = if on { before | flags } else { before & !flags };
         Ok(self.wanted.set(index, now, 0)?)

@@ -47,11 +47,7 @@ enum Request {
         oneshot::Sender<Result<(), SwitchError>>,
     ),
     Profile(String, Sampling, oneshot::Sender<Result<(), SwitchError>>),
-    EndProfile(
-        String,
-        Sampling,
-        oneshot::Sender<Result<Vec<Stack>, SwitchError>>,
-    ),
+    EndProfile(oneshot::Sender<Result<Vec<Stack>, SwitchError>>),
     Trace(
         String,
         Traceable,
@@ -182,13 +178,14 @@ impl Engine {
         let Ok(only) = Arc::clone(&self.profiling).try_lock_owned() else {
             return Ok(None);
         };
-        self.ask(|answer| Request::Profile(unit.clone(), sampling, answer))
-            .await??;
-        Ok(Some(Profiling {
+        // Made first: whoever goes away while the thread begins ends it all the same.
+        let profiling = Profiling {
             engine: self.clone(),
-            sampling,
-            going_on: Some((unit, only)),
-        }))
+            only: Some(only),
+        };
+        self.ask(|answer| Request::Profile(unit, sampling, answer))
+            .await??;
+        Ok(Some(profiling))
     }
 
     /// Begins to trace a unit, for one listener more.
@@ -203,6 +200,16 @@ impl Engine {
             what,
         };
         Ok((events, guard))
+    }
+
+    /// Ends the profile that goes on. It must not go on for want of a place in the queue.
+    async fn end_profile(&self) -> Result<Vec<Stack>, EngineError> {
+        loop {
+            match self.ask(Request::EndProfile).await {
+                Err(EngineError::Busy) => tokio::time::sleep(TICK).await,
+                ended => return Ok(ended??),
+            }
+        }
     }
 
     async fn ask<T>(
@@ -252,37 +259,29 @@ impl Drop for Tracing {
 #[derive(Debug)]
 pub(crate) struct Profiling {
     engine: Engine,
-    sampling: Sampling,
-    going_on: Option<(String, OwnedMutexGuard<()>)>,
+    only: Option<OwnedMutexGuard<()>>,
 }
 
 impl Profiling {
     /// Ends it; what was found.
     pub(crate) async fn end(mut self) -> Result<Vec<Stack>, EngineError> {
-        let Some((unit, _only)) = self.going_on.take() else {
-            return Ok(Vec::new());
-        };
-        let sampling = self.sampling;
-        Ok(self
-            .engine
-            .ask(|answer| Request::EndProfile(unit, sampling, answer))
-            .await??)
+        let ended = self.engine.end_profile().await;
+        // Ended, or the thread is: nothing is left to do.
+        self.only = None;
+        ended
     }
 }
 
 impl Drop for Profiling {
     fn drop(&mut self) {
-        let Some((unit, only)) = self.going_on.take() else {
+        let Some(only) = self.only.take() else {
             return;
         };
-        let (engine, sampling) = (self.engine.clone(), self.sampling);
+        let engine = self.engine.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let ended = engine
-                    .ask(|answer| Request::EndProfile(unit, sampling, answer))
-                    .await;
-                if let Err(error) = ended {
-                    debug!(%error, "a profile goes on without a listener");
+                if let Err(error) = engine.end_profile().await {
+                    debug!(%error, "a profile was not ended well");
                 }
                 drop(only);
             });
@@ -336,9 +335,7 @@ impl Worker {
             Request::Profile(unit, sampling, answer) => {
                 drop(answer.send(self.profile(&unit, sampling)));
             }
-            Request::EndProfile(unit, sampling, answer) => {
-                drop(answer.send(self.observer.end_profile(&unit, sampling)));
-            }
+            Request::EndProfile(answer) => drop(answer.send(self.observer.end_profile())),
             Request::Trace(unit, what, on, answer) => drop(answer.send(self.trace(unit, what, on))),
         }
     }

@@ -10,7 +10,7 @@
 //! - [`cgroups`], [`listeners`]: what the kernel tells in files and lists rather than events;
 //! - [`happened`]: rare things, one by one; [`traced`]: everything of a unit, on demand;
 //! - [`profile`]: stacks of a unit, on demand; [`stacks`], [`maps`], [`kallsyms`]: names of their functions; [`pprof`], [`push`]: as others take them;
-//! - [`families`]: the same as families of series; [`metrics`], [`otlp`]: those for Prometheus and for a collector;
+//! - [`families`]: the same as families of series; [`metrics`], [`otlp`]: those for Prometheus and for a collector ([`post`]);
 //! - [`api`]: what can be asked for; [`run`]: the composition root.
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod maps;
 mod metrics;
 mod names;
 mod otlp;
+mod post;
 mod pprof;
 mod profile;
 mod push;

@@ -4,13 +4,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, StatusCode, Uri, header};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper::Uri;
 use observastack_abi::telemetry::histogram::end_ns;
 use observastack_spec::kernel::Times;
 use observastack_telemetry::{
@@ -34,6 +28,7 @@ use crate::{
     clock,
     engine::Engine,
     families::{Family, Kind, Labels, Value, families},
+    post::{post, sender},
 };
 
 /// How often everything is sent.
@@ -55,8 +50,7 @@ pub(crate) fn register(registry: &mut Registry) -> Exports {
 
 /// Sends until it is dropped.
 pub(crate) async fn send(engine: Engine, settings: Settings, identity: Identity, exports: Exports) {
-    let client: Client<HttpConnector, Full<Bytes>> =
-        Client::builder(TokioExecutor::new()).build_http();
+    let sender = sender();
     let Ok(target) = format!("{}/v1/metrics", settings.endpoint).parse::<Uri>() else {
         // The settings have been checked: a path can be added to them.
         return;
@@ -75,7 +69,15 @@ pub(crate) async fn send(engine: Engine, settings: Settings, identity: Identity,
             &identity,
             [started_ns, clock::ns(clock::now())],
         );
-        let outcome = post(&client, &target, request, settings.timeout).await;
+        let body = request.encode_to_vec();
+        let outcome = post(
+            &sender,
+            &target,
+            "application/x-protobuf",
+            body,
+            settings.timeout,
+        )
+        .await;
         let name = if outcome.is_ok() { "sent" } else { "failed" };
         exports.get_or_create(&[("outcome", name)]).inc();
         // Said once each time that it changes.
@@ -90,24 +92,6 @@ pub(crate) async fn send(engine: Engine, settings: Settings, identity: Identity,
             }
             _ => {}
         }
-    }
-}
-
-async fn post(
-    client: &Client<HttpConnector, Full<Bytes>>,
-    target: &Uri,
-    request: ExportMetricsServiceRequest,
-    timeout: Duration,
-) -> Result<(), String> {
-    let request = Request::post(target)
-        .header(header::CONTENT_TYPE, "application/x-protobuf")
-        .body(Full::new(Bytes::from(request.encode_to_vec())))
-        .map_err(|error| error.to_string())?;
-    match tokio::time::timeout(timeout, client.request(request)).await {
-        Err(_) => Err(format!("no answer within {} s", timeout.as_secs())),
-        Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(answer)) if answer.status() == StatusCode::OK => Ok(()),
-        Ok(Ok(answer)) => Err(format!("it answered {}", answer.status())),
     }
 }
 

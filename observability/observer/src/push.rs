@@ -2,14 +2,8 @@
 
 use std::{io::Write as _, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use http_body_util::Full;
-use hyper::{Request, StatusCode, Uri, header};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper::Uri;
 use observastack_spec::profile::ProfileReport;
 use observastack_telemetry::{
     metrics::Registry,
@@ -21,7 +15,10 @@ use prost::Message as _;
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use crate::pprof;
+use crate::{
+    post::{Sender, post, sender},
+    pprof,
+};
 
 /// How long the other side has.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +31,7 @@ type Pushes = Counters<[(&'static str, &'static str); 1], Counter>;
 /// What pushes profiles; does nothing where there is no address. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Pusher {
-    client: Client<HttpConnector, Full<Bytes>>,
+    sender: Sender,
     target: Option<Uri>,
     pushes: Pushes,
     places: Arc<Semaphore>,
@@ -57,7 +54,7 @@ impl Pusher {
             pushes.clone(),
         );
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            sender: sender(),
             target,
             pushes,
             places: Arc::new(Semaphore::new(UNDER_WAY)),
@@ -75,7 +72,7 @@ impl Pusher {
         };
         let (pusher, body) = (self.clone(), request(report).encode_to_vec());
         tokio::spawn(async move {
-            match pusher.post(&target, body).await {
+            match post(&pusher.sender, &target, CONTENT_TYPE, body, TIMEOUT).await {
                 Ok(()) => {
                     debug!(%target, "a profile was pushed");
                     pusher.count("sent");
@@ -91,19 +88,6 @@ impl Pusher {
 
     fn count(&self, outcome: &'static str) {
         self.pushes.get_or_create(&[("outcome", outcome)]).inc();
-    }
-
-    async fn post(&self, target: &Uri, body: Vec<u8>) -> Result<(), String> {
-        let request = Request::post(target)
-            .header(header::CONTENT_TYPE, CONTENT_TYPE)
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| error.to_string())?;
-        match tokio::time::timeout(TIMEOUT, self.client.request(request)).await {
-            Err(_) => Err(format!("no answer within {} s", TIMEOUT.as_secs())),
-            Ok(Err(error)) => Err(error.to_string()),
-            Ok(Ok(answer)) if answer.status() == StatusCode::OK => Ok(()),
-            Ok(Ok(answer)) => Err(format!("it answered {}", answer.status())),
-        }
     }
 }
 

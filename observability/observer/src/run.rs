@@ -9,6 +9,7 @@ use observastack_telemetry::{
     otlp::{self, Identity, Settings},
     socket,
 };
+use rustix::thread::CapabilitySet;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -31,9 +32,12 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT. The kernel detaches the probes when the process ends, however it ends.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
+    let held = rustix::thread::capabilities(None)
+        .context("cannot tell which capabilities there are")?
+        .effective;
+    if !held.contains(CapabilitySet::BPF | CapabilitySet::PERFMON) {
         bail!(
-            "must run as root, to load eBPF programs: systemctl start observastack-observer, or sudo"
+            "needs CAP_BPF and CAP_PERFMON, to load eBPF programs: systemctl start observastack-observer, or sudo"
         );
     }
     logs::init(SERVICE)?;
@@ -54,7 +58,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .build()?;
     let served = runtime.block_on(serve(args, engine));
     // Tasks hold handles on the engine: its thread ends with the last of them.
-    drop(runtime);
+    // Whoever still looks for names is not waited for.
+    runtime.shutdown_timeout(DRAIN);
     if thread.join().is_err() {
         bail!("the engine's thread panicked; the kernel has detached the probes");
     }

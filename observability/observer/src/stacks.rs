@@ -19,8 +19,12 @@ use crate::{kallsyms, maps::Maps};
 
 /// What has no name.
 const UNKNOWN: &str = "[unknown]";
-/// No address could be had: the task had neither a stack of its own nor one in the kernel, or it was not kept.
+/// No address could be had: the task had neither a stack of its own nor one in the kernel.
 const NO_STACK: &str = "[no stack]";
+/// A part of the stack found no room in the kernel's table.
+const LOST_STACK: &str = "[lost stack]";
+/// Characters of a name; what a program calls its functions has no bound of its own.
+const NAME: usize = 512;
 
 /// Stacks with names.
 #[derive(Debug)]
@@ -45,10 +49,15 @@ pub(crate) fn named(stacks: &[Stack], of: ProfileOf) -> Named {
         known: BTreeMap::new(),
     };
     let mut found: BTreeMap<Vec<String>, (u64, u64)> = BTreeMap::new();
-    let mut gone = 0;
+    let (mut gone, mut lost) = (0, 0);
     for stack in stacks {
-        let mut frames = names.of(Some(stack.process), &calls(&stack.user));
-        if frames.first().is_some_and(|name| name == UNKNOWN) {
+        let mut frames = Vec::new();
+        if stack.is_lost {
+            frames.push(LOST_STACK.to_owned());
+            lost += stack.count;
+        }
+        frames.extend(names.of(Some(stack.process), &calls(&stack.user)));
+        if !stack.user.is_empty() && names.is_gone(stack.process) {
             gone += stack.count;
         }
         // In the kernel it is further in than anything of the program's.
@@ -70,7 +79,12 @@ pub(crate) fn named(stacks: &[Stack], of: ProfileOf) -> Named {
     }
     if gone > 0 {
         notes.push(format!(
-            "{gone} stacks are of processes that had ended, or that are not in the observer's pid namespace"
+            "{gone} times it was a process that has ended since, or that is not in the observer's pid namespace: no names"
+        ));
+    }
+    if lost > 0 {
+        notes.push(format!(
+            "{lost} times a part of the stack found no room in the kernel's table ({LOST_STACK})"
         ));
     }
     let stacks = found
@@ -108,8 +122,8 @@ struct Names {
     symbolizer: Symbolizer,
     /// The kernel's; `None` where they are not to be had.
     kallsyms: Option<PathBuf>,
-    /// The files of each process.
-    maps: BTreeMap<u32, Maps>,
+    /// The files of each process; nothing of one that cannot be looked at.
+    maps: BTreeMap<u32, Option<Maps>>,
     /// Names of an address, outermost first: a function, and those that the compiler has put into it.
     known: BTreeMap<(Option<u32>, u64), Vec<String>>,
 }
@@ -136,53 +150,100 @@ impl Names {
             .collect()
     }
 
+    /// Whether a process cannot be looked at any more.
+    fn is_gone(&self, process: u32) -> bool {
+        !matches!(self.maps.get(&process), Some(Some(_)))
+    }
+
     fn look_up(&mut self, process: Option<u32>, addresses: &[u64]) -> Vec<Vec<String>> {
+        match process {
+            None => self.kernels(addresses),
+            Some(process) => self.programs(process, addresses),
+        }
+    }
+
+    fn kernels(&self, addresses: &[u64]) -> Vec<Vec<String>> {
         let unknown = || vec![vec![UNKNOWN.to_owned()]; addresses.len()];
-        let no_files = Maps::default();
-        let files = process.map_or(&no_files, |process| {
-            self.maps.entry(process).or_insert_with(|| {
-                let file = format!("/proc/{process}/maps");
-                Maps::of(&fs::read_to_string(file).unwrap_or_default())
-            })
-        });
-        let source = match process {
-            None => {
-                let Some(kallsyms) = &self.kallsyms else {
-                    return unknown();
-                };
-                Source::Kernel(Kernel {
-                    kallsyms: MaybeDefault::Some(kallsyms.clone()),
-                    // Where there is one, reading it takes longer than the profile did.
-                    vmlinux: MaybeDefault::None,
-                    ..Kernel::default()
-                })
-            }
-            // Not in this pid namespace.
-            Some(0) => return unknown(),
-            Some(process) => {
-                let mut source = Process::new(Pid::from(process));
-                // `map_files` needs CAP_SYS_ADMIN.
-                source.map_files = false;
-                // A file that the process itself has written.
-                source.perf_map = false;
-                Source::Process(source)
-            }
+        let Some(kallsyms) = &self.kallsyms else {
+            return unknown();
         };
+        let source = Source::Kernel(Kernel {
+            kallsyms: MaybeDefault::Some(kallsyms.clone()),
+            // Where there is one, reading it takes longer than the profile did.
+            vmlinux: MaybeDefault::None,
+            ..Kernel::default()
+        });
         match self
             .symbolizer
             .symbolize(&source, Input::AbsAddr(addresses))
         {
-            Ok(found) => addresses
-                .iter()
-                .zip(&found)
-                .map(|(address, found)| names(found, files.at(*address)))
-                .collect(),
-            // It has ended, or may not be looked at.
+            Ok(found) => found.iter().map(|found| names(found, None)).collect(),
             Err(error) => {
-                tracing::debug!(?process, %error, "no symbols");
+                tracing::debug!(%error, "no symbols of the kernel");
                 unknown()
             }
         }
+    }
+
+    fn programs(&mut self, process: u32, addresses: &[u64]) -> Vec<Vec<String>> {
+        let maps = self.maps.entry(process).or_insert_with(|| {
+            // Not in this pid namespace.
+            if process == 0 {
+                return None;
+            }
+            let text = fs::read_to_string(format!("/proc/{process}/maps")).ok()?;
+            Some(Maps::of(&text))
+        });
+        let Some(maps) = maps else {
+            return vec![vec![UNKNOWN.to_owned()]; addresses.len()];
+        };
+        let mut source = Process::new(Pid::from(process));
+        // `map_files` needs CAP_SYS_ADMIN.
+        source.map_files = false;
+        // A file that the process itself has written.
+        source.perf_map = false;
+        let source = Source::Process(source);
+        // What the stack of a function without a frame pointer holds may be anything, and lie in what is no program.
+        let no_program = |address: &u64| !maps.is_readable(*address);
+        let readable: Vec<u64> = addresses
+            .iter()
+            .copied()
+            .filter(|address| !no_program(address))
+            .collect();
+        let told = |address: u64, found: &Symbolized<'_>| names(found, maps.at(address));
+        let unnamed = |address: u64| told(address, &Symbolized::Unknown(Reason::Unsupported));
+        let all = self
+            .symbolizer
+            .symbolize(&source, Input::AbsAddr(&readable));
+        let found: BTreeMap<u64, Vec<String>> = match &all {
+            Ok(found) => readable
+                .iter()
+                .zip(found)
+                .map(|(address, found)| (*address, told(*address, found)))
+                .collect(),
+            // One file that cannot be read must not take the other files' names away.
+            Err(error) => {
+                tracing::debug!(process, %error, "symbols are looked up one by one");
+                let one = |address: u64| {
+                    let input = Input::AbsAddr(address);
+                    match self.symbolizer.symbolize_single(&source, input) {
+                        Ok(found) => told(address, &found),
+                        Err(_) => unnamed(address),
+                    }
+                };
+                readable
+                    .iter()
+                    .map(|address| (*address, one(*address)))
+                    .collect()
+            }
+        };
+        addresses
+            .iter()
+            .map(|address| match found.get(address) {
+                Some(names) => names.clone(),
+                None => unnamed(*address),
+            })
+            .collect()
     }
 }
 
@@ -190,13 +251,8 @@ impl Names {
 fn names(found: &Symbolized<'_>, file: Option<&str>) -> Vec<String> {
     match (found, file) {
         (Symbolized::Sym(symbol), _) => {
-            let inlined = symbol
-                .inlined
-                .iter()
-                .map(|inlined| inlined.name.to_string());
-            std::iter::once(symbol.name.to_string())
-                .chain(inlined)
-                .collect()
+            let inlined = symbol.inlined.iter().map(|inlined| cut(&inlined.name));
+            std::iter::once(cut(&symbol.name)).chain(inlined).collect()
         }
         (Symbolized::Unknown(_), Some("")) => vec!["[memory without a file]".to_owned()],
         (Symbolized::Unknown(_), Some(file)) => {
@@ -206,6 +262,10 @@ fn names(found: &Symbolized<'_>, file: Option<&str>) -> Vec<String> {
         (Symbolized::Unknown(Reason::Unmapped), None) => vec!["[unmapped]".to_owned()],
         (Symbolized::Unknown(_), None) => vec!["[no name]".to_owned()],
     }
+}
+
+fn cut(name: &str) -> String {
+    name.chars().take(NAME).collect()
 }
 
 #[cfg(test)]
@@ -234,6 +294,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_address_that_is_in_no_program_takes_no_other_names_away() {
+        let address = a_function_with_a_name_of_its_own as *const () as u64 + 1;
+        // The heap, and nothing at all.
+        let heap = Box::new(7_u64);
+        let odd = &raw const *heap as u64;
+        let stack = Stack {
+            process: std::process::id(),
+            kernel: Vec::new(),
+            user: vec![address, odd, 1],
+            count: 1,
+            time_ns: 10,
+            is_lost: true,
+        };
+        let found = named(&[stack], ProfileOf::Cpu);
+        let frames = &found.stacks[0].frames;
+        assert!(
+            frames.last().unwrap().contains("a_function_with_a_name"),
+            "{frames:?}"
+        );
+        assert_eq!(frames[0], LOST_STACK);
+        assert!(found.notes.iter().any(|note| note.contains("no room")));
+        assert!(!found.notes.iter().any(|note| note.contains("ended")));
+    }
+
     #[inline(never)]
     fn a_function_with_a_name_of_its_own() -> u64 {
         std::hint::black_box(7)
@@ -249,13 +334,14 @@ mod tests {
             user: vec![address, 1],
             count,
             time_ns: count * 10,
+            is_lost: false,
         };
         let mine = std::process::id();
         let found = named(
             &[stack(mine, 2), stack(mine, 3), stack(0, 1)],
             ProfileOf::Cpu,
         );
-        assert!(found.notes.iter().any(|note| note.starts_with("1 stacks")));
+        assert!(found.notes.iter().any(|note| note.starts_with("1 times")));
         let found = found.stacks;
         assert_eq!(found.len(), 2, "{found:?}");
         let own = found.iter().find(|stack| stack.count == 5).unwrap();

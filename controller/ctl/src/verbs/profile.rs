@@ -125,7 +125,12 @@ async fn kept(
         && let Some(file) = &profile.output
     {
         let title = format!("{} of {service}", graph.sample_type);
-        draw(file, &title, &graph.root, &graph.unit, ProfileOf::Cpu)?;
+        let of = if profile.kind == ProfileOf::OffCpu.kind() {
+            ProfileOf::OffCpu
+        } else {
+            ProfileOf::Cpu
+        };
+        draw(file, &title, &graph.root, &graph.unit, of)?;
     }
     if json {
         output::json(&graph);

@@ -21,7 +21,9 @@ pub struct Blocked {
     /// Where it sleeps.
     pub stacks: Sample,
     /// The profile that wanted to know ([`super::wanted::SLEEP_STACKS`]); 0 for none.
-    pub profile: u64,
+    pub profile: u32,
+    /// Whether it is counted by its cause; 1 or 0.
+    pub is_counted: u32,
 }
 
 /// What is told apart.
@@ -57,9 +59,23 @@ pub const fn cause_of(call: u32, task_state: u32) -> u32 {
     }
 }
 
+/// Whether a task that leaves its CPU with this state will come back: one that has ended does not, and its `task_struct` is the next task's
+/// (`TASK_DEAD`, `EXIT_ZOMBIE`, `EXIT_DEAD` of `include/linux/sched.h`).
+#[inline(always)]
+pub const fn comes_back(task_state: u32) -> bool {
+    const ENDED: u32 = 0x80 | 0x20 | 0x10;
+    task_state & ENDED == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_that_has_ended_does_not_sleep() {
+        assert!(comes_back(1) && comes_back(2) && comes_back(0x402));
+        assert!(!comes_back(0x80) && !comes_back(0x20) && !comes_back(0x90));
+    }
 
     #[test]
     fn a_cause_is_a_call_and_a_kind_of_sleep() {

@@ -9,6 +9,9 @@ pub const MAX_SAMPLES: u32 = 16384;
 /// No stack: the task was not in the kernel, or the stack could not be walked or kept.
 pub const NO_STACK: i32 = -1;
 
+/// A stack that there was no room for: another one has its place.
+pub const LOST_STACK: i32 = -2;
+
 /// What is told apart.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use aya::{
     },
     util::online_cpus,
 };
-use observastack_abi::telemetry::profile::{PidNamespace, Sample, Slept};
+use observastack_abi::telemetry::profile::{LOST_STACK, PidNamespace, Sample, Slept};
 
 use crate::LoadError;
 
@@ -43,6 +43,8 @@ pub struct Stack {
     pub count: u64,
     /// How long it was there, all together: slept, or as the number of samples has it.
     pub time_ns: u64,
+    /// Whether a part of it found no room.
+    pub is_lost: bool,
 }
 
 /// The program's links and maps.
@@ -97,7 +99,15 @@ impl Profiler {
         self.links.clear();
     }
 
-    /// Takes everything that was found of a unit, and forgets every stack: only while nothing more comes.
+    /// Forgets everything that was found: only while nothing more comes.
+    pub(super) fn forget(&mut self) -> Result<(), MapError> {
+        drain(&mut self.samples)?;
+        drain(&mut self.sleeps)?;
+        self.forget_stacks();
+        Ok(())
+    }
+
+    /// Takes everything that was found of a unit, and forgets the rest: only while nothing more comes.
     pub(super) fn take_stacks(
         &mut self,
         unit: u32,
@@ -128,9 +138,10 @@ impl Profiler {
                 user: self.addresses(sample.user_stack),
                 count: slept.count,
                 time_ns: slept.time_ns,
+                is_lost: [sample.kernel_stack, sample.user_stack].contains(&LOST_STACK),
             })
             .collect();
-        self.forget_stacks();
+        self.forget()?;
         Ok(stacks)
     }
 
@@ -165,6 +176,21 @@ fn program(ebpf: &mut Ebpf) -> Result<&mut PerfEvent, ProgramError> {
     ebpf.program_mut(PROGRAM)
         .ok_or(ProgramError::NotLoaded)?
         .try_into()
+}
+
+/// A map of stacks that are deeper than the kernel's limit (`kernel.perf_event_max_stack`) cannot be made, and nothing of the object loaded.
+pub(super) fn check_depth() -> Result<(), LoadError> {
+    /// `PERF_MAX_STACK_DEPTH`, as aya makes the map.
+    const NEEDED: u32 = 127;
+    let text = fs::read_to_string("/proc/sys/kernel/perf_event_max_stack").unwrap_or_default();
+    match text.trim().parse() {
+        Ok(found) if found < NEEDED => Err(LoadError::StackDepth {
+            found,
+            needed: NEEDED,
+        }),
+        // The kernel's own is 127; where it cannot be read, the kernel says what is wrong.
+        _ => Ok(()),
+    }
 }
 
 /// This process's own pid namespace; unknown where /proc is not there, and processes have no number then.

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use observastack_abi::telemetry::{
     OTHER,
     histogram::Histogram,
-    off_cpu::{BLOCKED_PLACES, Blocked, MAX_SERIES, Series, cause_of},
+    off_cpu::{BLOCKED_PLACES, Blocked, MAX_SERIES, Series, cause_of, comes_back},
     run_queue::place_of,
     wanted,
 };
@@ -30,7 +30,7 @@ static BLOCKED: Array<Blocked> = Array::with_max_entries(BLOCKED_PLACES, 0);
 #[inline(always)]
 pub(super) fn begin(ctx: &RawTracePointContext, task: u64, unit: u32, state: u32, now_ns: u64) {
     let wanted = trace::wanted(unit, wanted::OFF_CPU | wanted::SLEEP_STACKS);
-    if wanted == 0 {
+    if wanted == 0 || !comes_back(state) {
         return;
     }
     let cause = cause_of(syscalls::current(), state);
@@ -43,7 +43,8 @@ pub(super) fn begin(ctx: &RawTracePointContext, task: u64, unit: u32, state: u32
         if profile != 0 {
             blocked.stacks = profile::stacks(ctx, unit);
         }
-        blocked.profile = u64::from(profile);
+        blocked.profile = profile;
+        blocked.is_counted = (wanted & wanted::OFF_CPU != 0) as u32;
         blocked.task = task;
     }
 }
@@ -62,8 +63,10 @@ pub(super) fn end(task: u64, woken_ns: u64) -> Option<()> {
     }
     blocked.task = 0;
     let slept_ns = woken_ns.saturating_sub(blocked.since_ns);
-    add_to(&OFF_CPU, blocked.series, slept_ns);
-    let profile = blocked.profile as u32;
+    if blocked.is_counted != 0 {
+        add_to(&OFF_CPU, blocked.series, slept_ns);
+    }
+    let profile = blocked.profile;
     if profile != 0 && profile == trace::wanted(blocked.series.unit, wanted::SLEEP_STACKS) {
         profile::add_sleep(blocked.stacks, slept_ns);
     }

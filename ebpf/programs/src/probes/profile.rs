@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::{PerfEventContext, tracing::StackIdContext},
 };
 use observastack_abi::telemetry::{
-    profile::{MAX_SAMPLES, MAX_STACKS, NO_STACK, PidNamespace, Sample, Slept},
+    profile::{LOST_STACK, MAX_SAMPLES, MAX_STACKS, NO_STACK, PidNamespace, Sample, Slept},
     wanted,
 };
 
@@ -93,10 +93,11 @@ fn stack(ctx: &impl StackIdContext, flags: u64) -> i32 {
     match ctx.get_stackid(&STACKS, flags) {
         Ok(id) => id as i32,
         Err(error) => {
-            if LOST.contains(&i64::from(error)) {
-                lose(|losses| &mut losses.series);
+            if !LOST.contains(&i64::from(error)) {
+                return NO_STACK;
             }
-            NO_STACK
+            lose(|losses| &mut losses.series);
+            LOST_STACK
         }
     }
 }

@@ -103,7 +103,11 @@ fn users() -> Result<()> {
         ),
         (INJECTOR, "root", "observastack-control.slice"),
         (GUARD, "root", "observastack-control.slice"),
-        (OBSERVER, "root", "observastack-control.slice"),
+        (
+            OBSERVER,
+            "observastack-observer",
+            "observastack-control.slice",
+        ),
     ] {
         let mut checked = 0;
         for process in systemd::processes(unit)? {
@@ -189,7 +193,10 @@ fn sockets() -> Result<()> {
         owner(lab::INJECTOR_SOCKET)?
     );
     let observer = owner(lab::OBSERVER_SOCKET)?;
-    ensure!(observer == "root:observastack 660", "{observer}");
+    ensure!(
+        observer == "observastack-observer:observastack 660",
+        "{observer}"
+    );
     let loadgen = owner(lab::LOADGEN_SOCKET)?;
     ensure!(
         loadgen == "observastack-loadgen:observastack 660",

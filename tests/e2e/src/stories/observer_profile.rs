@@ -87,10 +87,12 @@ pub(super) fn on_cpu() -> Result<()> {
         kernel * 100.0,
         nameless * 100.0
     ));
+    // Two stacks may want the same place in the kernel's table; nothing else is missing.
+    let notes = profile["notes"].as_array().into_iter().flatten();
+    let notes: Vec<&str> = notes.filter_map(Value::as_str).collect();
     ensure!(
-        profile["notes"].as_array().is_none_or(Vec::is_empty),
-        "{}",
-        profile["notes"]
+        notes.iter().all(|note| note.contains("found no room")),
+        "{notes:?}"
     );
     ensure!(
         told as f64 >= used as f64 * 0.6 && told as f64 <= used as f64 * 1.2,

@@ -118,7 +118,7 @@ impl<W: Fn(i64) -> String> Drawing<'_, W> {
         // Writing to a string cannot fail. The script uses the data, for other places than these.
         let _ = writeln!(
             self.out,
-            r#"<g class="f" data-x="{from:.6}" data-w="{part:.6}" data-row="{row}" data-name="{name}"><title>{told}</title><rect fill="{colour}" rx="1" x="{x:.2}" y="{y}" width="{shown:.2}" height="{height}"/><text x="{text_x:.2}" y="{text_y}">{text}</text></g>"#,
+            r#"<g class="f" data-x="{from:.12}" data-w="{part:.12}" data-row="{row}" data-name="{name}"><title>{told}</title><rect fill="{colour}" rx="1" x="{x:.2}" y="{y}" width="{shown:.2}" height="{height}"/><text x="{text_x:.2}" y="{text_y}">{text}</text></g>"#,
             name = escaped(&frame.name),
             colour = colour(&frame.name, row, self.of),
             shown = (width - 0.5).max(NARROWEST),
