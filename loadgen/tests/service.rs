@@ -170,6 +170,45 @@ fn a_rate_is_changed_paused_and_given_back_while_it_runs() {
 }
 
 #[test]
+fn the_last_seconds_are_told_and_a_load_lasts_as_long_as_is_asked() {
+    let server = Server::start(|stream, _| ok(stream));
+    let service = Service::start();
+    assert_eq!(service.curl(&[], "/v1/load/window").0, 409);
+    let short = open(50).replace("for 1h", "for 1s");
+    let path = format!("/v1/load?target={}&for=1h", server.url());
+    assert_eq!(service.curl(&["-X", "PUT", "-d", &short], &path).0, 201);
+    assert_eq!(service.status()["length_s"], 3600.0);
+    wait("it goes on after its shape's end", || {
+        server.requests() >= 200
+    });
+    let window = |query: &str| -> Value {
+        let (code, text) = service.curl(&[], &format!("/v1/load/window?{query}"));
+        assert_eq!(code, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let lately = window("seconds=2&in_time=1s&quantile=0.5");
+    let due = lately["due"].as_u64().unwrap();
+    assert!((40..=120).contains(&due), "{lately}");
+    assert_eq!(lately["errors"], 0);
+    assert!(lately["good"].as_u64().unwrap() > due / 2, "{lately}");
+    assert!(lately["quantile_ns"].as_u64().unwrap() > 0, "{lately}");
+    assert!(window("seconds=0")["due"].as_u64() >= Some(150));
+    // Nothing comes within a nanosecond.
+    assert_eq!(window("seconds=2&in_time=1ns")["good"], 0);
+    for (query, words) in [
+        ("seconds=61", "not between 1 and 60"),
+        ("quantile=1", "not between 0 and 1"),
+        ("in_time=soon", "such as 1s"),
+    ] {
+        let (code, text) = service.curl(&[], &format!("/v1/load/window?{query}"));
+        assert!(code == 400 && text.contains(words), "{query}: {text}");
+    }
+    let long = format!("/v1/load?target={}&for=soon", server.url());
+    let (code, text) = service.curl(&["-X", "PUT", "-d", &short], &long);
+    assert!(code == 400 && text.contains("such as 2h"), "{text}");
+}
+
+#[test]
 fn statistics_come_as_lines_and_to_prometheus() {
     let server = Server::start(|stream, _| ok(stream));
     let service = Service::start();

@@ -49,6 +49,20 @@ impl Profile {
         }
     }
 
+    /// Goes on with its last rate until so long has passed.
+    pub fn hold_until(&mut self, length: Duration) {
+        let rest = length.saturating_sub(self.length());
+        if let Some(rate) = self.segments.last().map(|segment| segment.to)
+            && !rest.is_zero()
+        {
+            self.segments.push(Segment {
+                length: rest,
+                from: rate,
+                to: rate,
+            });
+        }
+    }
+
     /// How long it takes.
     #[must_use]
     pub fn length(&self) -> Duration {
@@ -129,6 +143,17 @@ mod tests {
             from,
             to,
         }
+    }
+
+    #[test]
+    fn a_profile_goes_on_with_its_last_rate() {
+        let mut profile = Profile::new([segment(2.0, 10.0, 20.0)]);
+        profile.hold_until(Duration::from_secs(10));
+        assert_eq!(profile.length(), Duration::from_secs(10));
+        assert_eq!(profile.rate_at(Duration::from_secs(9)), 20.0);
+        assert_eq!(profile.arrivals(), 30.0 + 160.0);
+        profile.hold_until(Duration::from_secs(3));
+        assert_eq!(profile.length(), Duration::from_secs(10));
     }
 
     #[test]

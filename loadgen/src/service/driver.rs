@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::{Load, Phase, Service, State, Status, Wish};
+use super::{Load, Phase, Service, State, Status, Window, Wish};
 use crate::{
     engine::{Arrival, Command, Run},
     report::{About, Report, Series},
@@ -36,6 +36,7 @@ pub(super) fn begin(service: &Service, state: &mut State, load: Load) -> std::io
         driver: Some(driver),
         report: None,
         thresholds: load.shape.thresholds.clone(),
+        window: Window::default(),
     };
     tokio::spawn(drive(service.clone(), load, run, wishes));
     Ok(())
@@ -74,10 +75,12 @@ async fn drive(service: Service, load: Load, run: Run, mut wishes: mpsc::Receive
                 looked += 1;
                 let elapsed = run.elapsed();
                 let rate = |at| asked(&load.plan.arrival, command, at);
+                let mut new_ones = Stats::new(0, 0);
                 run.take(|new| {
                     service.exposed.add(new);
                     series.add(new);
                     lately.add(new);
+                    new_ones.add_briefly(new);
                 });
                 series.go_on(elapsed, rate);
                 lately.go_on(elapsed, rate);
@@ -89,6 +92,7 @@ async fn drive(service: Service, load: Load, run: Run, mut wishes: mpsc::Receive
                     let _ = service.statistics.send(Arc::new(moment));
                 }
                 let mut state = service.lock();
+                state.window.add(elapsed, &new_ones);
                 let status = &mut state.status;
                 status.elapsed_s = elapsed.as_secs_f64();
                 status.rate = rate(elapsed);

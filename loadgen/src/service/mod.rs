@@ -7,6 +7,7 @@
 
 mod driver;
 mod routes;
+mod window;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +23,8 @@ use crate::{
     threshold::Threshold,
 };
 pub use routes::router;
+pub use window::Lately;
+use window::Window;
 
 /// Lines of statistics that a listener may be behind.
 const BEHIND: usize = 64;
@@ -100,6 +103,7 @@ struct State {
     driver: Option<mpsc::Sender<Wish>>,
     report: Option<Arc<Report>>,
     thresholds: Vec<Threshold>,
+    window: Window,
 }
 
 impl Service {

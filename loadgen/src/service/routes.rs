@@ -1,10 +1,13 @@
 //! What can be asked for:
 //!
 //! - `GET /v1/shapes`: the library's shapes;
-//! - `PUT /v1/load?target=URL&seed=N`, with a shape as YAML or the name of one of the library: begins; 409 while there is a load;
+//! - `PUT /v1/load?target=URL&seed=N&for=2h`, with a shape as YAML or the name of one of the library: begins; 409 while there is a load. With `for` it
+//!   goes on with its last rate until so long has passed;
 //! - `GET /v1/load`: how it stands ([`Status`]);
 //! - `PATCH /v1/load` with `{"rate": 120, "paused": false}`: both may be left out; `"rate": null` is the shape's rate again;
 //! - `DELETE /v1/load`: ends it; answered with the report, after the last answers;
+//! - `GET /v1/load/window?seconds=10&in_time=1s&quantile=0.99`: what was measured in the last seconds ([`Lately`]), or with 0 in all
+//!   of them;
 //! - `GET /v1/load/report`: the report of the last load;
 //! - `GET /v1/load/statistics`: a line of JSON (a [`Moment`]) every fifth of a second, until it is over.
 //!
@@ -25,7 +28,10 @@ use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Load, Service, Wish, driver};
+use super::{
+    Load, Service, Wish, driver,
+    window::{LONGEST_S, Lately},
+};
 use crate::{
     engine::Plan,
     report::Moment,
@@ -36,6 +42,8 @@ use crate::{
 
 /// The longest shape.
 const SHAPE: usize = 1 << 20;
+/// The longest load.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How long a caller waits for a load's last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
 
@@ -44,6 +52,7 @@ pub fn router(service: Service) -> Router {
     Router::new()
         .route("/v1/shapes", get(shapes))
         .route("/v1/load", get(status).put(begin).patch(change).delete(end))
+        .route("/v1/load/window", get(window))
         .route("/v1/load/report", get(report))
         .route("/v1/load/statistics", get(statistics))
         .layer(axum::extract::DefaultBodyLimit::max(SHAPE))
@@ -85,6 +94,9 @@ async fn status(Of(service): Of<Service>) -> Response {
 struct Begin {
     target: Option<String>,
     seed: Option<u64>,
+    /// How long it takes at least.
+    #[serde(rename = "for")]
+    length: Option<String>,
 }
 
 async fn begin(Of(service): Of<Service>, Query(asked): Query<Begin>, body: Bytes) -> Response {
@@ -101,6 +113,16 @@ async fn begin(Of(service): Of<Service>, Query(asked): Query<Begin>, body: Bytes
             Ok(target) => target,
             Err(error) => return refused(StatusCode::BAD_REQUEST, format!("target: {error}")),
         };
+    }
+    if let Some(text) = &asked.length {
+        match humantime::parse_duration(text) {
+            Ok(length) if length <= LONGEST => shape = shape.lasting(length),
+            _ => {
+                let reason =
+                    format!("for: `{text}` is not allowed; use a time up to 24h, such as 2h");
+                return refused(StatusCode::BAD_REQUEST, reason);
+            }
+        }
     }
     let shape = shape.with_seed(asked.seed);
     let uri = shape.target.clone();
@@ -186,6 +208,60 @@ async fn change(Of(service): Of<Service>, body: Bytes) -> Response {
         return refused(StatusCode::CONFLICT, "the load has just ended");
     }
     StatusCode::NO_CONTENT.into_response()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Looks {
+    #[serde(default = "usual_seconds")]
+    seconds: u64,
+    in_time: Option<String>,
+    #[serde(default = "usual_quantile")]
+    quantile: f64,
+}
+
+fn usual_seconds() -> u64 {
+    10
+}
+
+fn usual_quantile() -> f64 {
+    0.99
+}
+
+async fn window(Of(service): Of<Service>, Query(asked): Query<Looks>) -> Response {
+    let Looks {
+        seconds,
+        in_time,
+        quantile,
+    } = asked;
+    let bad = |reason: String| refused(StatusCode::BAD_REQUEST, reason);
+    if seconds > LONGEST_S {
+        return bad(format!(
+            "seconds: {seconds} is not between 1 and {LONGEST_S}, or 0 for the whole load"
+        ));
+    }
+    if !(quantile > 0.0 && quantile < 1.0) {
+        return bad(format!("quantile: {quantile} is not between 0 and 1"));
+    }
+    let in_time = in_time.as_deref().unwrap_or("1s");
+    let Ok(in_time) = humantime::parse_duration(in_time) else {
+        return bad(format!("in_time: `{in_time}` is no time, such as 1s"));
+    };
+    let state = service.lock();
+    let is_there = state
+        .driver
+        .as_ref()
+        .is_some_and(|driver| !driver.is_closed());
+    if !is_there {
+        return refused(StatusCode::CONFLICT, "there is no load");
+    }
+    let elapsed = Duration::from_secs_f64(state.status.elapsed_s);
+    if seconds == 0 {
+        drop(state);
+        let of = |all: &_| Lately::of(all, elapsed.as_secs(), in_time, quantile);
+        return Json(service.exposed.with_stats(of)).into_response();
+    }
+    Json(state.window.lately(elapsed, seconds, in_time, quantile)).into_response()
 }
 
 async fn end(Of(service): Of<Service>) -> Response {

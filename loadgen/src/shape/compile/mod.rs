@@ -4,7 +4,7 @@ mod arrivals;
 mod steps;
 mod variables;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 use serde_saphyr::{Location, Spanned};
@@ -41,6 +41,16 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The same, going on with its last rate, or its users, until so long has passed; one that takes longer stays as it is.
+    #[must_use]
+    pub fn lasting(mut self, length: Duration) -> Self {
+        match &mut self.arrival {
+            Arrival::Open { profile, .. } => profile.hold_until(length),
+            Arrival::Closed { length: usual, .. } => *usual = length.max(*usual),
+        }
+        self
+    }
+
     /// The same with another seed.
     #[must_use]
     pub fn with_seed(mut self, seed: Option<u64>) -> Self {
