@@ -77,6 +77,8 @@ pub(crate) struct Client {
     place: Place,
     hint: String,
     timeout: Duration,
+    /// Who asks.
+    token: Option<String>,
 }
 
 impl Client {
@@ -87,6 +89,7 @@ impl Client {
             place: Place::Socket(socket.to_owned()),
             hint,
             timeout: TIMEOUT,
+            token: None,
         }
     }
 
@@ -96,6 +99,7 @@ impl Client {
             place: Place::Socket(socket.to_owned()),
             hint: "is the observer running? systemctl status observastack-observer".to_owned(),
             timeout: TIMEOUT,
+            token: None,
         }
     }
 
@@ -105,6 +109,7 @@ impl Client {
             place: Place::Socket(socket),
             hint: format!("is the service running? systemctl status {unit}"),
             timeout: TIMEOUT,
+            token: None,
         }
     }
 
@@ -114,7 +119,14 @@ impl Client {
             place: Place::Port(address),
             hint: format!("is it running? systemctl status {unit}"),
             timeout: TIMEOUT,
+            token: None,
         }
+    }
+
+    /// Says who asks.
+    pub(crate) fn with_token(mut self, token: String) -> Self {
+        self.token = Some(token);
+        self
     }
 
     /// Waits this long for a whole answer.
@@ -190,11 +202,15 @@ impl Client {
             .await
             .map_err(|error| self.transport(error))?;
         tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .header("content-type", content_type)
+            .header("content-type", content_type);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| self.transport(error))?;
         sender

@@ -23,6 +23,9 @@ pub(crate) enum Failure {
     /// The collector has not what was asked for.
     #[error("collector: {0}")]
     Collector(String),
+    /// The controller refused, or a drill did not go on.
+    #[error("controller: {0}")]
+    Controller(String),
     /// A service refused.
     #[error("{unit}: {error}")]
     Service {

@@ -68,7 +68,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Verb::Traces(traces) => traces::run(&traces, &collector, json).await,
         Verb::Trace(trace) => trace::run(&trace, &collector, &observer, json).await,
         Verb::Profile(profile) => profile::run(&profile, &collector, &observer, json).await,
-        Verb::Drill(drill) => drill::run(&drill, json),
+        Verb::Drill(drill) => drill::run(&drill, json).await,
         Verb::Config(config) => config::run(config, &runtime_directory, json).await,
         Verb::Completions(completions) => Ok(completions::run(&completions)),
         Verb::Man(man) => man::run(&man),

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod drill;
 pub mod duration;
 pub mod fault;
 pub mod faults;

@@ -51,6 +51,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("observastack-ctl", &["observastack-spec"]),
     (
+        "observastack-controller",
+        &["observastack-spec", "observastack-telemetry"],
+    ),
+    (
         "observastack-vm-tests",
         &[
             "observastack-spec",

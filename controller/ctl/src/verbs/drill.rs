@@ -1,7 +1,13 @@
-//! `drill`: drills, as their authors make them.
+//! `drill`: drills, as learners take them and as their authors make them.
 
+mod controller;
+mod diagnose;
+mod going;
+mod list;
 mod new;
 mod plan;
+mod report;
+mod run;
 mod schema;
 mod validate;
 
@@ -16,15 +22,38 @@ use observastack_spec::scenario::{Part, Scenario, ScenarioError};
 
 use crate::failure::Failure;
 
-/// Make drills: begin one from a template, check it, see what it would do.
+/// Take drills: incidents that are repeatable and judged; and make them.
 #[derive(Debug, Args)]
 pub(crate) struct Drill {
+    #[command(flatten)]
+    asking: controller::Asking,
     #[command(subcommand)]
     wish: Wish,
 }
 
 #[derive(Debug, Subcommand)]
 enum Wish {
+    /// List the drills.
+    List,
+    Show(list::Show),
+    Start(going::Start),
+    /// Show how the run stands, and what happened so far.
+    Status,
+    /// Take the next hint, which costs a part of the score.
+    Hint,
+    Diagnose(diagnose::Diagnose),
+    /// Say that it is repaired: it has to hold then, under load.
+    Submit,
+    /// End it, and be told.
+    GiveUp,
+    /// End whatever goes on, unscored, and bring the lab back (instructors).
+    Abort,
+    /// Bring the lab back, once the report was read.
+    Reset,
+    Report(report::Report),
+    /// List the last runs and their scores.
+    History,
+    Run(run::Headless),
     New(new::New),
     Validate(validate::Validate),
     Plan(plan::Plan),
@@ -32,8 +61,22 @@ enum Wish {
 }
 
 /// Does what was wished.
-pub(crate) fn run(drill: &Drill, json: bool) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(drill: &Drill, json: bool) -> Result<ExitCode, Failure> {
+    let controller = || drill.asking.controller();
     match &drill.wish {
+        Wish::List => list::list(&controller()?, json).await,
+        Wish::Show(show) => list::show(show, &controller()?, json).await,
+        Wish::Start(start) => going::start(start, &controller()?, json).await,
+        Wish::Status => going::status(&controller()?, json).await,
+        Wish::Hint => going::hint(&controller()?, json).await,
+        Wish::Diagnose(diagnose) => diagnose::run(diagnose, &controller()?, json).await,
+        Wish::Submit => going::submit(&controller()?, json).await,
+        Wish::GiveUp => going::say("/api/run/give-up", &controller()?, json).await,
+        Wish::Abort => going::say("/api/run/abort", &controller()?, json).await,
+        Wish::Reset => going::say("/api/run/reset", &controller()?, json).await,
+        Wish::Report(report) => report::report(report, &controller()?, json).await,
+        Wish::History => report::history(&controller()?, json).await,
+        Wish::Run(headless) => run::run(headless, &controller()?, json).await,
         Wish::New(new) => new::run(new, json),
         Wish::Validate(validate) => validate::run(validate, json),
         Wish::Plan(plan) => plan::run(plan, json),

@@ -200,6 +200,19 @@ pub enum Repair {
     Wait(#[schemars(with = "String")] HumanDuration),
 }
 
+impl Repair {
+    /// The unit or service that it touches, by its short name.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        match self {
+            Self::Config(config) => Some(&config.service),
+            Self::Restart(unit) | Self::Start(unit) | Self::Stop(unit) => Some(unit),
+            Self::Sql(_) => Some("postgresql"),
+            Self::Shell(_) | Self::Wait(_) => None,
+        }
+    }
+}
+
 /// What is told afterwards.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -1,0 +1,226 @@
+//! What each route does.
+
+use axum::{
+    Json,
+    extract::{
+        Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    response::{Html, IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use observastack_spec::{
+    drill::{
+        document::{html, markdown},
+        log::Happened,
+    },
+    scenario::answer::{Cause, Component, Diagnosis, Mechanism, Signal},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Context, Route, description, events, failure::Failure, routes::What};
+use crate::runner::Command;
+
+type Answer = Result<Response, Failure>;
+
+/// Runs in a list, at most.
+const MOST_RUNS: usize = 1000;
+
+/// The handler of a route. One that shares its path with another is merged with it.
+pub(super) fn of(route: &Route) -> MethodRouter<Context> {
+    match route.what {
+        What::Description => get(async || Json(description()).into_response()),
+        What::Drills => get(drills),
+        What::Catalogue => get(async || Json(catalogue()).into_response()),
+        What::Now => get(now),
+        What::Start => post(start),
+        What::Hint => post(async |of| say(of, Command::Hint).await),
+        What::Diagnose => post(diagnose),
+        What::Submit => post(async |of| say(of, Command::Submit).await),
+        What::GiveUp => post(async |of| say(of, Command::GiveUp).await),
+        What::Abort => post(async |of| say(of, Command::Abort).await),
+        What::Reset => post(async |of| say(of, Command::Reset).await),
+        What::Did => post(did),
+        What::Entries => get(entries),
+        What::Events => get(follow),
+        What::Report => get(report),
+        What::History => get(history),
+    }
+}
+
+/// Says it, and answers how everything stands then.
+async fn say(State(context): State<Context>, command: Command) -> Answer {
+    context.engine.say(command).await??;
+    Ok(Json(context.engine.now().await?).into_response())
+}
+
+async fn drills(State(context): State<Context>) -> Answer {
+    Ok(Json(json!({"drills": context.engine.briefs().await?})).into_response())
+}
+
+async fn now(State(context): State<Context>) -> Answer {
+    Ok(Json(context.engine.now().await?).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Start {
+    id: String,
+    #[serde(default = "first")]
+    seed: u64,
+}
+
+fn first() -> u64 {
+    1
+}
+
+async fn start(of: State<Context>, body: Result<Json<Start>, JsonRejection>) -> Answer {
+    let Json(Start { id, seed }) = body?;
+    let said = say(of, Command::Start { id, seed }).await?;
+    Ok((StatusCode::CREATED, said).into_response())
+}
+
+async fn diagnose(of: State<Context>, body: Result<Json<Diagnosis>, JsonRejection>) -> Answer {
+    let Json(diagnosis) = body?;
+    say(of, Command::Diagnose(diagnosis)).await
+}
+
+async fn did(of: State<Context>, body: Result<Json<Happened>, JsonRejection>) -> Answer {
+    let Json(what) = body?;
+    say(of, Command::Did(what)).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct After {
+    after: Option<u64>,
+}
+
+async fn entries(
+    State(context): State<Context>,
+    query: Result<Query<After>, QueryRejection>,
+) -> Answer {
+    let Query(After { after }) = query?;
+    let entries = context.engine.entries(after.unwrap_or(0)).await??;
+    Ok(Json(json!({"entries": entries})).into_response())
+}
+
+async fn follow(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    query: Result<Query<After>, QueryRejection>,
+) -> Answer {
+    let Query(After { after }) = query?;
+    // What a browser says when it comes again.
+    let last = headers.get("last-event-id");
+    let last = last.and_then(|id| id.to_str().ok()?.parse().ok());
+    let after = last.or(after).unwrap_or(0);
+    Ok(events::stream(context.engine, after))
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    #[default]
+    Markdown,
+    Html,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    #[default]
+    Debrief,
+    Postmortem,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    run: Option<i64>,
+    #[serde(default)]
+    form: Form,
+    #[serde(default)]
+    part: Part,
+}
+
+async fn report(
+    State(context): State<Context>,
+    query: Result<Query<Which>, QueryRejection>,
+) -> Answer {
+    let Query(Which { run, form, part }) = query?;
+    let run = match run {
+        Some(run) => Some(run),
+        // The one that goes on, or the last one.
+        None => match context.engine.now().await?.run {
+            Some(standing) => Some(standing.run),
+            None => context
+                .engine
+                .history(1)
+                .await??
+                .first()
+                .map(|past| past.run),
+        },
+    };
+    let report = context.engine.report(run).await??;
+    let report = report.ok_or_else(|| {
+        Failure::none("there is no report: no such run, it goes on, or it was aborted")
+    })?;
+    let blocks = match part {
+        Part::Debrief => &report.debrief,
+        Part::Postmortem => &report.postmortem,
+    };
+    Ok(match form {
+        Form::Markdown => {
+            let kind = [(CONTENT_TYPE, "text/markdown; charset=utf-8")];
+            (kind, markdown(blocks)).into_response()
+        }
+        Form::Html => Html(html(&report.title, blocks)).into_response(),
+        Form::Json => Json(json!({
+            "run": report.run,
+            "title": report.title,
+            "score": report.score,
+            "text": markdown(blocks),
+        }))
+        .into_response(),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limit {
+    limit: Option<usize>,
+}
+
+async fn history(
+    State(context): State<Context>,
+    query: Result<Query<Limit>, QueryRejection>,
+) -> Answer {
+    let Query(Limit { limit }) = query?;
+    let limit = limit.unwrap_or(50);
+    if !(1..=MOST_RUNS).contains(&limit) {
+        return Err(Failure::bad(format!(
+            "limit={limit} is not allowed; use 1 to {MOST_RUNS}"
+        )));
+    }
+    let runs = context.engine.history(limit).await??;
+    Ok(Json(json!({"runs": runs})).into_response())
+}
+
+fn catalogue() -> Value {
+    let of = |names: Vec<(&str, &str)>| -> Value {
+        names
+            .into_iter()
+            .map(|(name, meaning)| json!({"name": name, "meaning": meaning}))
+            .collect()
+    };
+    json!({
+        "components": of(Component::ALL.iter().map(|one| (one.name(), one.meaning())).collect()),
+        "mechanisms": of(Mechanism::ALL.iter().map(|one| (one.name(), one.meaning())).collect()),
+        "causes": of(Cause::ALL.iter().map(|one| (one.name(), one.meaning())).collect()),
+        "signals": of(Signal::ALL.iter().map(|one| (one.name(), one.meaning())).collect()),
+    })
+}

@@ -1,0 +1,195 @@
+//! The one thread that owns the runner: it takes what is said, in turn, and a few times a second does a slice of what has to be done.
+
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use observastack_spec::{
+    drill::{log::Entry, score::Score},
+    scenario::{Brief, Scenario},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
+
+use crate::{
+    lab::Lab,
+    runner::{Command, Refusal, Report, Runner, Standing},
+    store::{Past, StoreError},
+};
+
+/// Requests that wait; more have to wait before they can.
+const REQUESTS: usize = 64;
+/// How often something is done.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What can be asked of the thread.
+enum Request {
+    Say(Command, oneshot::Sender<Result<(), Refusal>>),
+    Now(oneshot::Sender<Now>),
+    Entries(u64, oneshot::Sender<Result<Vec<Entry>, StoreError>>),
+    Report(
+        Option<i64>,
+        oneshot::Sender<Result<Option<Report>, StoreError>>,
+    ),
+    History(usize, oneshot::Sender<Result<Vec<Past>, StoreError>>),
+    Briefs(oneshot::Sender<Vec<Brief>>),
+}
+
+/// How everything stands.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Now {
+    /// The run; nothing where none goes on.
+    pub run: Option<Standing>,
+    /// Its score, once there is one.
+    pub score: Option<Score>,
+}
+
+/// The thread is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the controller is stopping")]
+pub struct Stopping;
+
+/// A handle on the thread, which ends with the last of them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    requests: mpsc::Sender<Request>,
+    moved: watch::Receiver<u64>,
+}
+
+/// Starts the thread. `now_ms` is its clock: milliseconds since 1970.
+///
+/// # Errors
+/// There is no thread to be had.
+pub fn spawn<L: Lab + 'static>(
+    runner: Runner<L>,
+    now_ms: impl Fn() -> u64 + Send + 'static,
+) -> io::Result<(Engine, JoinHandle<()>)> {
+    let (requests, received) = mpsc::channel(REQUESTS);
+    let (moves, moved) = watch::channel(0);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || runtime.block_on(run(runner, received, &moves, now_ms)))?;
+    Ok((Engine { requests, moved }, thread))
+}
+
+async fn run<L: Lab>(
+    mut runner: Runner<L>,
+    mut requests: mpsc::Receiver<Request>,
+    moves: &watch::Sender<u64>,
+    now_ms: impl Fn() -> u64,
+) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(request) => answer(&mut runner, request, now_ms()).await,
+                None => return,
+            },
+            _ = ticks.tick() => {
+                if let Err(error) = runner.tick(now_ms()).await {
+                    // Tried again: nothing is done that could not be kept.
+                    error!(%error, "the drill does not go on");
+                }
+            }
+        }
+        // Whoever follows asks for what is new.
+        let written = runner.written();
+        moves.send_if_modified(|last| std::mem::replace(last, written) != written);
+    }
+}
+
+async fn answer<L: Lab>(runner: &mut Runner<L>, request: Request, now_ms: u64) {
+    // Whoever has asked may be gone.
+    match request {
+        Request::Say(command, to) => drop(to.send(runner.command(now_ms, command).await)),
+        Request::Now(to) => drop(to.send(Now {
+            run: runner.standing(),
+            score: runner.score().cloned(),
+        })),
+        Request::Entries(after, to) => drop(to.send(runner.public_entries(after))),
+        Request::Report(run, to) => drop(to.send(runner.report(run))),
+        Request::History(most, to) => drop(to.send(runner.history(most))),
+        Request::Briefs(to) => {
+            let brief = |scenario: &Arc<Scenario>| scenario.brief.clone();
+            drop(to.send(runner.library().values().map(brief).collect()));
+        }
+    }
+}
+
+impl Engine {
+    /// Says something.
+    ///
+    /// # Errors
+    /// The thread is gone, or (inside) it comes to nothing.
+    pub async fn say(&self, command: Command) -> Result<Result<(), Refusal>, Stopping> {
+        self.ask(|to| Request::Say(command, to)).await
+    }
+
+    /// How everything stands.
+    ///
+    /// # Errors
+    /// The thread is gone.
+    pub async fn now(&self) -> Result<Now, Stopping> {
+        self.ask(Request::Now).await
+    }
+
+    /// What happened after so many entries, as far as a learner may know.
+    ///
+    /// # Errors
+    /// The thread is gone, or (inside) the store's.
+    pub async fn entries(&self, after: u64) -> Result<Result<Vec<Entry>, StoreError>, Stopping> {
+        self.ask(|to| Request::Entries(after, to)).await
+    }
+
+    /// The report of a run, or of the one that goes on; nothing where it has not ended.
+    ///
+    /// # Errors
+    /// The thread is gone, or (inside) the store's.
+    pub async fn report(
+        &self,
+        run: Option<i64>,
+    ) -> Result<Result<Option<Report>, StoreError>, Stopping> {
+        self.ask(|to| Request::Report(run, to)).await
+    }
+
+    /// The last runs, the newest first.
+    ///
+    /// # Errors
+    /// The thread is gone, or (inside) the store's.
+    pub async fn history(&self, most: usize) -> Result<Result<Vec<Past>, StoreError>, Stopping> {
+        self.ask(|to| Request::History(most, to)).await
+    }
+
+    /// What a learner may know of every drill.
+    ///
+    /// # Errors
+    /// The thread is gone.
+    pub async fn briefs(&self) -> Result<Vec<Brief>, Stopping> {
+        self.ask(Request::Briefs).await
+    }
+
+    /// Changes whenever something new has happened.
+    #[must_use]
+    pub fn moved(&self) -> watch::Receiver<u64> {
+        self.moved.clone()
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Stopping> {
+        let (to, answer) = oneshot::channel();
+        self.requests
+            .send(request(to))
+            .await
+            .map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
+    }
+}

@@ -1,0 +1,188 @@
+//! A lab that is a few variables, for tests.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use observastack_spec::{
+    drill::score::Impact,
+    fault::FaultRequest,
+    scenario::{
+        action::{Config, FileState, Load, Rate},
+        check::Check,
+        sealed::Shortcut,
+    },
+};
+
+use crate::lab::{Found, Lab, LabError, Undo};
+
+/// What the lab is like.
+#[derive(Debug, Default)]
+pub(crate) struct Fake {
+    pub(crate) load: Option<String>,
+    pub(crate) faults: BTreeMap<u64, FaultRequest>,
+    pub(crate) configured: BTreeMap<String, String>,
+    /// Statements that were not taken back.
+    pub(crate) changed: Vec<String>,
+    pub(crate) shortcuts: Vec<(Shortcut, String)>,
+    /// What does not work.
+    pub(crate) fails: Option<&'static str>,
+    next: u64,
+}
+
+impl Fake {
+    /// Whether users notice anything.
+    pub(crate) fn is_broken(&self) -> bool {
+        let is_asked = !self.configured.contains_key("gateway");
+        !self.faults.is_empty() && is_asked && self.fails != Some("act")
+    }
+
+    /// The machine begins anew: the kernel has forgotten the faults, and nobody makes load.
+    pub(crate) fn reboot(&mut self) {
+        self.faults.clear();
+        self.load = None;
+    }
+
+    pub(crate) fn assert_clean(&self) {
+        let left = (&self.load, &self.faults, &self.configured, &self.changed);
+        assert!(
+            self.load.is_none()
+                && self.faults.is_empty()
+                && self.configured.is_empty()
+                && self.changed.is_empty(),
+            "left over: {left:?}"
+        );
+    }
+
+    fn or_fail(&self, what: &'static str) -> Result<(), LabError> {
+        if self.fails == Some(what) {
+            return Err(LabError {
+                what: what.to_owned(),
+                reason: "it does not work".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The same, shared.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeLab(Arc<Mutex<Fake>>);
+
+impl FakeLab {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Fake) -> T) -> T {
+        look(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Lab for FakeLab {
+    async fn begin_load(&self, load: &Load) -> Result<(), LabError> {
+        self.with(|lab| {
+            lab.or_fail("begin_load")?;
+            lab.load = Some(load.shape.value.clone());
+            Ok(())
+        })
+    }
+
+    async fn set_rate(&self, _: &Rate) -> Result<(), LabError> {
+        Ok(())
+    }
+
+    async fn stop_load(&self) -> Result<(), LabError> {
+        self.with(|lab| lab.load = None);
+        Ok(())
+    }
+
+    async fn configure(&self, config: &Config) -> Result<(), LabError> {
+        self.with(|lab| {
+            let set = format!("{:?}", config.set.value);
+            lab.configured.insert(config.service.value.clone(), set);
+        });
+        Ok(())
+    }
+
+    async fn restart(&self, _: &str) -> Result<(), LabError> {
+        Ok(())
+    }
+
+    async fn inject(&self, fault: FaultRequest) -> Result<u64, LabError> {
+        self.with(|lab| {
+            lab.or_fail("inject")?;
+            lab.next += 1;
+            lab.faults.insert(lab.next, fault);
+            Ok(lab.next)
+        })
+    }
+
+    async fn clear(&self, id: u64) -> Result<(), LabError> {
+        self.with(|lab| lab.faults.remove(&id));
+        Ok(())
+    }
+
+    async fn sql(&self, statements: &str, _: bool) -> Result<(), LabError> {
+        self.with(|lab| lab.changed.push(statements.to_owned()));
+        Ok(())
+    }
+
+    async fn file(&self, _: &FileState) -> Result<(), LabError> {
+        Ok(())
+    }
+
+    async fn check(
+        &self,
+        check: &Check,
+        faults: &BTreeMap<String, u64>,
+    ) -> Result<Found, LabError> {
+        self.with(|lab| {
+            let is_broken = lab.is_broken() || lab.fails == Some("baseline");
+            let (holds, found) = match check {
+                Check::Latency(bound) => {
+                    let took_ms: u128 = if is_broken { 800 } else { 50 };
+                    let below = bound.below.as_ref().map(|time| time.get().as_millis());
+                    let at_least = bound.at_least.as_ref().map(|time| time.get().as_millis());
+                    let holds = below.is_none_or(|below| took_ms < below)
+                        && at_least.is_none_or(|least| took_ms >= least);
+                    (holds, format!("{took_ms} ms"))
+                }
+                Check::Acted(name) => {
+                    let id = faults.get(name.as_str());
+                    let acts = id.is_some_and(|id| lab.faults.contains_key(id));
+                    (acts, format!("{acts}"))
+                }
+                _ => (lab.load.is_some(), "as usual".to_owned()),
+            };
+            Ok(Found { holds, found })
+        })
+    }
+
+    async fn impact(&self) -> Result<Impact, LabError> {
+        Ok(Impact {
+            due: 1000,
+            failed: 0,
+            slow: 20,
+        })
+    }
+
+    async fn shortcuts(&self) -> Result<Vec<(Shortcut, String)>, LabError> {
+        Ok(self.with(|lab| lab.shortcuts.clone()))
+    }
+
+    async fn reset(&self, undo: &[Undo]) -> Result<(), LabError> {
+        self.with(|lab| {
+            // Some of it is done before it fails, as it would be.
+            lab.faults.clear();
+            lab.or_fail("reset")?;
+            lab.load = None;
+            lab.configured.clear();
+            lab.shortcuts.clear();
+            for one in undo {
+                if let Undo::Sql { statements } = one {
+                    let taken = statements.replace("CREATE", "DROP");
+                    lab.changed.retain(|done| *done != taken);
+                }
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! What a run needs of the lab.
+
+use std::{collections::BTreeMap, future::Future};
+
+use observastack_spec::{
+    drill::score::Impact,
+    fault::FaultRequest,
+    scenario::{
+        action::{Config, FileState, KnownFile, Load, Rate},
+        check::Check,
+        sealed::Shortcut,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+/// The lab could not do something.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {reason}")]
+pub struct LabError {
+    /// What it was to do.
+    pub what: String,
+    /// Why it could not.
+    pub reason: String,
+}
+
+/// Something that a reset does not take back by itself: it is kept in the store before it is done.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "kebab-case")]
+pub enum Undo {
+    /// Statements.
+    Sql {
+        /// Which do no harm where there is nothing to take back.
+        statements: String,
+    },
+    /// A file goes back to its healthy state.
+    File {
+        /// Which.
+        file: KnownFile,
+    },
+}
+
+/// What a check has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Whether it holds.
+    pub holds: bool,
+    /// What there was.
+    pub found: String,
+}
+
+/// The lab, as a run sees it. Every call ends in bounded time.
+pub trait Lab: Send + Sync {
+    /// Begins a load, instead of one that may run.
+    fn begin_load(&self, load: &Load) -> impl Future<Output = Result<(), LabError>> + Send;
+    /// Changes its rate.
+    fn set_rate(&self, rate: &Rate) -> impl Future<Output = Result<(), LabError>> + Send;
+    /// Ends it.
+    fn stop_load(&self) -> impl Future<Output = Result<(), LabError>> + Send;
+    /// Changes a service's configuration.
+    fn configure(&self, config: &Config) -> impl Future<Output = Result<(), LabError>> + Send;
+    /// Restarts a unit, by its short name.
+    fn restart(&self, unit: &str) -> impl Future<Output = Result<(), LabError>> + Send;
+    /// Injects a fault; its id.
+    fn inject(&self, fault: FaultRequest) -> impl Future<Output = Result<u64, LabError>> + Send;
+    /// Clears a fault.
+    fn clear(&self, id: u64) -> impl Future<Output = Result<(), LabError>> + Send;
+    /// Runs statements; `hold` keeps their session until the reset.
+    fn sql(
+        &self,
+        statements: &str,
+        hold: bool,
+    ) -> impl Future<Output = Result<(), LabError>> + Send;
+    /// Brings a file into a state.
+    fn file(&self, state: &FileState) -> impl Future<Output = Result<(), LabError>> + Send;
+    /// Looks at one check. `faults` has the ids of the run's faults by their names.
+    fn check(
+        &self,
+        check: &Check,
+        faults: &BTreeMap<String, u64>,
+    ) -> impl Future<Output = Result<Found, LabError>> + Send;
+    /// What users went through since the break.
+    fn impact(&self) -> impl Future<Output = Result<Impact, LabError>> + Send;
+    /// Shortcuts that are taken now, and how they were noticed.
+    fn shortcuts(&self) -> impl Future<Output = Result<Vec<(Shortcut, String)>, LabError>> + Send;
+    /// Ends every fault, session and load, takes back what is given, gives every service its usual configuration, starts what does not run, and
+    /// verifies all of it. Done twice it does no harm.
+    fn reset(&self, undo: &[Undo]) -> impl Future<Output = Result<(), LabError>> + Send;
+}

@@ -1,0 +1,184 @@
+//! The lab as it is: what a run needs, from the units' own sockets.
+//!
+//! - [`http`]: one request to a socket or a port; [`load`], [`faults`], [`services`], [`units`], [`database`], [`prometheus`]: one part of the lab each;
+//! - [`checks`]: checks by these; [`shortcuts`]: what makes figures good and users none the happier.
+
+mod checks;
+mod database;
+mod faults;
+mod http;
+mod load;
+mod prometheus;
+mod services;
+mod shortcuts;
+mod units;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use observastack_spec::{
+    drill::score::Impact,
+    fault::FaultRequest,
+    scenario::{
+        action::{Config, FileState, Load, Rate},
+        check::Check,
+        sealed::Shortcut,
+    },
+};
+
+use self::{
+    database::Database, faults::Injector, load::LoadGenerator, prometheus::Prometheus,
+    services::Services,
+};
+use crate::lab::{Found, Lab, LabError, Undo};
+
+/// What comes later than this is too late for whoever waits for it.
+const IN_TIME: Duration = Duration::from_secs(1);
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Where services have their admin sockets, a folder each.
+    pub runtime: PathBuf,
+    /// The injector's socket.
+    pub injector: PathBuf,
+    /// The load generator's.
+    pub loadgen: PathBuf,
+    /// Prometheus.
+    pub prometheus: SocketAddr,
+    /// The gateway.
+    pub gateway: SocketAddr,
+    /// The shop's database, as libpq's connection strings have it.
+    pub database: String,
+}
+
+/// The lab.
+#[derive(Debug)]
+pub struct RealLab {
+    load: LoadGenerator,
+    injector: Injector,
+    services: Services,
+    prometheus: Prometheus,
+    database: Database,
+    gateway: http::Place,
+}
+
+impl RealLab {
+    /// The one at these places.
+    #[must_use]
+    pub fn new(places: Places) -> Self {
+        Self {
+            load: LoadGenerator::new(places.loadgen, places.gateway),
+            injector: Injector::new(places.injector),
+            services: Services::new(places.runtime),
+            prometheus: Prometheus::new(places.prometheus),
+            database: Database::new(places.database),
+            gateway: http::Place::Port(places.gateway),
+        }
+    }
+}
+
+/// An error of the lab's, in words.
+fn failed(what: impl Into<String>, reason: impl std::fmt::Display) -> LabError {
+    LabError {
+        what: what.into(),
+        reason: reason.to_string(),
+    }
+}
+
+impl Lab for RealLab {
+    async fn begin_load(&self, load: &Load) -> Result<(), LabError> {
+        self.load.begin(load).await
+    }
+
+    async fn set_rate(&self, rate: &Rate) -> Result<(), LabError> {
+        self.load.set_rate(rate.per_second.value).await
+    }
+
+    async fn stop_load(&self) -> Result<(), LabError> {
+        self.load.stop().await
+    }
+
+    async fn configure(&self, config: &Config) -> Result<(), LabError> {
+        self.services.change(config).await
+    }
+
+    async fn restart(&self, unit: &str) -> Result<(), LabError> {
+        units::run("restart", unit).await
+    }
+
+    async fn inject(&self, fault: FaultRequest) -> Result<u64, LabError> {
+        self.injector.inject(&fault).await
+    }
+
+    async fn clear(&self, id: u64) -> Result<(), LabError> {
+        self.injector.clear(id).await
+    }
+
+    async fn sql(&self, statements: &str, hold: bool) -> Result<(), LabError> {
+        self.database.run(statements, hold).await
+    }
+
+    async fn file(&self, state: &FileState) -> Result<(), LabError> {
+        Err(failed(
+            format!("{:?}", state.file),
+            "this lab cannot change files yet",
+        ))
+    }
+
+    async fn check(
+        &self,
+        check: &Check,
+        faults: &BTreeMap<String, u64>,
+    ) -> Result<Found, LabError> {
+        checks::look(self, check, faults).await
+    }
+
+    async fn impact(&self) -> Result<Impact, LabError> {
+        self.load.impact().await
+    }
+
+    async fn shortcuts(&self) -> Result<Vec<(Shortcut, String)>, LabError> {
+        shortcuts::look(self).await
+    }
+
+    async fn reset(&self, undo: &[Undo]) -> Result<(), LabError> {
+        // First what acts on everything else.
+        self.injector.clear_all().await?;
+        self.database.end_sessions().await;
+        for one in undo {
+            match one {
+                Undo::Sql { statements } => self.database.run(statements, false).await?,
+                Undo::File { file } => {
+                    return Err(failed(
+                        format!("{file:?}"),
+                        "this lab cannot change files yet",
+                    ));
+                }
+            }
+        }
+        for unit in units::SHOP {
+            if !units::is_active(unit).await? {
+                units::run("start", unit).await?;
+            }
+        }
+        self.services.reset().await?;
+        self.load.stop().await?;
+        self.verify().await
+    }
+}
+
+impl RealLab {
+    /// Whether everything is as usual; what is not, in words.
+    async fn verify(&self) -> Result<(), LabError> {
+        let active = self.injector.active().await?;
+        if !active.is_empty() {
+            return Err(failed("reset", format!("faults {active:?} are in force")));
+        }
+        for unit in units::SHOP {
+            if !units::is_active(unit).await? {
+                return Err(failed("reset", format!("{unit} does not run")));
+            }
+        }
+        self.services.remember().await
+    }
+}

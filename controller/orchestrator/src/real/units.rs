@@ -1,0 +1,56 @@
+//! The shop's units, by systemd.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::process::Command;
+
+use super::failed;
+use crate::lab::LabError;
+
+/// What must run for there to be a shop, by short names.
+pub(super) const SHOP: [&str; 5] = ["postgresql", "inventory", "api@1", "api@2", "gateway"];
+/// What shows how the shop is.
+pub(super) const TELEMETRY: [&str; 3] = ["collector", "observer", "prometheus"];
+
+/// How long systemd may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The unit's full name.
+fn full(unit: &str) -> String {
+    format!("observastack-{unit}.service")
+}
+
+/// `start`, `stop` or `restart`.
+pub(super) async fn run(verb: &str, unit: &str) -> Result<(), LabError> {
+    let what = format!("{verb} {unit}");
+    let mut command = Command::new("systemctl");
+    command.args([verb, &full(unit)]).kill_on_drop(true);
+    let ran = tokio::time::timeout(TIMEOUT, command.output()).await;
+    let output = match ran {
+        Ok(output) => output.map_err(|error| failed(&what, error))?,
+        Err(_) => return Err(failed(&what, "systemd takes too long")),
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(failed(&what, words.trim()))
+}
+
+/// Whether it runs.
+pub(super) async fn is_active(unit: &str) -> Result<bool, LabError> {
+    let mut command = Command::new("systemctl");
+    command
+        .args(["is-active", "--quiet", &full(unit)])
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
+    let status = tokio::time::timeout(TIMEOUT, command.status()).await;
+    match status {
+        Ok(Ok(status)) => Ok(status.success()),
+        Ok(Err(error)) => Err(failed(format!("is {unit} active"), error)),
+        Err(_) => Err(failed(
+            format!("is {unit} active"),
+            "systemd takes too long",
+        )),
+    }
+}

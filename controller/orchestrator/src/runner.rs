@@ -1,0 +1,317 @@
+//! One run at a time, in slices of bounded length: whoever owns the runner calls [`Runner::tick`] a few times a second and hands it what learners
+//! say in between. It has no clock of its own.
+//!
+//! - [`command`]: what learners and instructors say; [`phases`]: what each phase does in a slice; [`steps`]: the scenario's steps;
+//! - [`run`]: what is known of a run, and kept.
+
+mod command;
+mod phases;
+mod run;
+mod steps;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use observastack_spec::{
+    drill::{
+        document::Block,
+        life::{Effect, Event, Life, Phase},
+        log::{Entry, Happened},
+        postmortem::{self, Told},
+        score::{Mode, Score},
+    },
+    scenario::{Scenario, plan},
+};
+use tracing::{info, warn};
+
+use self::run::Run;
+pub use self::{
+    command::{Command, Refusal},
+    run::{Saved, Standing},
+};
+use crate::{
+    lab::Lab,
+    store::{Past, Store, StoreError},
+};
+
+/// Scenarios by their ids.
+pub type Library = BTreeMap<String, Arc<Scenario>>;
+
+/// Runs drills, one at a time.
+#[derive(Debug)]
+pub struct Runner<L> {
+    lab: L,
+    store: Store,
+    library: Library,
+    mode: Mode,
+    run: Option<Run>,
+    /// How much was written since the beginning.
+    written: std::cell::Cell<u64>,
+}
+
+/// What is told of a run that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Which.
+    pub run: i64,
+    /// The drill's title.
+    pub title: String,
+    /// What it was worth.
+    pub score: Score,
+    /// What was wrong, and how to do better.
+    pub debrief: Vec<Block>,
+    /// The postmortem, begun.
+    pub postmortem: Vec<Block>,
+}
+
+impl<L: Lab> Runner<L> {
+    /// Opens the store; a run that was open goes on, or back, as [`Life`] has it. `rebooted`: the machine has begun anew since then, too.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn open(
+        lab: L,
+        store: Store,
+        library: Library,
+        mode: Mode,
+        now_ms: u64,
+        rebooted: bool,
+    ) -> Result<Self, StoreError> {
+        let mut runner = Self {
+            lab,
+            store,
+            library,
+            mode,
+            run: None,
+            written: std::cell::Cell::new(0),
+        };
+        if let Some((id, saved)) = runner.store.open_run::<Saved>()? {
+            runner.take_up(id, saved, now_ms, rebooted)?;
+        }
+        Ok(runner)
+    }
+
+    fn take_up(
+        &mut self,
+        id: i64,
+        saved: Saved,
+        now_ms: u64,
+        rebooted: bool,
+    ) -> Result<(), StoreError> {
+        let known = self.library.get(&saved.scenario).cloned();
+        // A scenario that is gone, or another one by now, cannot go on; the lab goes back all the same.
+        let same = known.filter(|scenario| scenario.brief.version.value == saved.version);
+        let event = if same.is_some() {
+            Event::ControllerRestarted { rebooted }
+        } else {
+            Event::Failed {
+                reason: format!(
+                    "version {} of the scenario `{}` is not there any more",
+                    saved.version, saved.scenario
+                ),
+            }
+        };
+        info!(run = id, ?event, "a run was open");
+        self.run = Some(Run::taken_up(id, saved, same));
+        // A run that is being debriefed or reset has no place for a failure, and needs none.
+        if self.event(now_ms, event)?.is_none() && self.phase() == Some(Phase::Debrief) {
+            self.event(now_ms, Event::Reset)?;
+        }
+        Ok(())
+    }
+
+    /// Where the run is; nothing where there is none.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        Some(self.run.as_ref()?.saved.life.phase)
+    }
+
+    /// How the run stands, as far as a learner may know.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        Some(self.run.as_ref()?.standing())
+    }
+
+    /// The run's score, once there is one.
+    #[must_use]
+    pub fn score(&self) -> Option<&Score> {
+        self.run.as_ref()?.saved.score.as_ref()
+    }
+
+    /// What happened in the run so far, after so many entries, as far as a learner may know.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn public_entries(&self, after: u64) -> Result<Vec<Entry>, StoreError> {
+        let Some(run) = &self.run else {
+            return Ok(Vec::new());
+        };
+        let is_over = run.saved.score.is_some();
+        let mut entries = self.store.entries(run.id, after)?;
+        entries.retain(|entry| is_over || entry.what.is_public());
+        Ok(entries)
+    }
+
+    /// Grows with everything that happens.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written.get()
+    }
+
+    /// The drills that there are.
+    #[must_use]
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// The last runs, the newest first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn history(&self, most: usize) -> Result<Vec<Past>, StoreError> {
+        self.store.history(most)
+    }
+
+    /// What is told of a run, or of the one that goes on; nothing where it has not ended, was aborted, or its scenario is not there any more.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn report(&self, run: Option<i64>) -> Result<Option<Report>, StoreError> {
+        let Some(id) = run.or(self.run.as_ref().map(|run| run.id)) else {
+            return Ok(None);
+        };
+        let Some(saved) = self.store.run::<Saved>(id)? else {
+            return Ok(None);
+        };
+        let scenario = self.library.get(&saved.scenario);
+        let scenario = scenario.filter(|one| one.brief.version.value == saved.version);
+        let (Some(score), Some(scenario)) = (saved.score.clone(), scenario) else {
+            return Ok(None);
+        };
+        let entries = self.store.entries(id, 0)?;
+        let told = Told {
+            scenario,
+            seed: saved.seed,
+            life: &saved.life,
+            entries: &entries,
+            score: &score,
+        };
+        Ok(Some(Report {
+            run: id,
+            title: scenario.brief.title.value.clone(),
+            debrief: postmortem::debrief(told),
+            postmortem: postmortem::postmortem(told),
+            score,
+        }))
+    }
+
+    /// One slice of what has to be done now.
+    ///
+    /// # Errors
+    /// The store's; nothing is done then that it could not keep.
+    pub async fn tick(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        match self.phase() {
+            None | Some(Phase::Closed | Phase::Debrief) => Ok(()),
+            Some(Phase::Preparing) => self.prepare(now_ms).await,
+            Some(Phase::Breaking) => self.break_it(now_ms).await,
+            Some(Phase::Investigating) => self.watch(now_ms).await,
+            Some(Phase::Verifying) => self.verify(now_ms).await,
+            Some(Phase::Resetting) => self.reset(now_ms).await,
+        }
+    }
+
+    /// Hands the run an event; the effect, if it had a place for it.
+    fn event(&mut self, now_ms: u64, event: Event) -> Result<Option<Effect>, StoreError> {
+        let Some(run) = &mut self.run else {
+            return Ok(None);
+        };
+        let before = run.saved.life.phase;
+        let effect = match run.saved.life.take(now_ms, event) {
+            Ok(effect) => effect,
+            Err(refused) => {
+                warn!(run = run.id, %refused, "an event came to nothing");
+                return Ok(None);
+            }
+        };
+        if let Some(effect) = effect {
+            run.begin(effect, now_ms);
+        }
+        let after = run.saved.life.phase;
+        if before != after {
+            self.note(now_ms, Happened::Phase { phase: after })?;
+            if let Some(outcome) = self.ended(before) {
+                self.note(now_ms, Happened::Ended { outcome })?;
+            }
+        }
+        self.keep()?;
+        Ok(effect)
+    }
+
+    /// How it ended, where that is new.
+    fn ended(&self, before: Phase) -> Option<observastack_spec::drill::life::Outcome> {
+        let had_none = matches!(
+            before,
+            Phase::Preparing | Phase::Breaking | Phase::Investigating | Phase::Verifying
+        );
+        let outcome = self.run.as_ref()?.saved.life.outcome.clone();
+        outcome.filter(|_| had_none)
+    }
+
+    /// Adds something that happened.
+    fn note(&self, now_ms: u64, what: Happened) -> Result<(), StoreError> {
+        match &self.run {
+            Some(run) => {
+                self.written.set(self.written.get() + 1);
+                self.store.add(run.id, now_ms, what).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the run as it is.
+    fn keep(&mut self) -> Result<(), StoreError> {
+        let Some(run) = &self.run else {
+            return Ok(());
+        };
+        let is_over = run.saved.life.is_over();
+        self.store
+            .save(run.id, !is_over, &run.saved, run.saved.score.as_ref())?;
+        if is_over {
+            self.run = None;
+        }
+        Ok(())
+    }
+
+    /// Begins a drill.
+    fn start(&mut self, now_ms: u64, id: &str, seed: u64) -> Result<(), Refusal> {
+        if self.run.is_some() {
+            return Err(Refusal::Busy);
+        }
+        let scenario = self.library.get(id).cloned();
+        let scenario = scenario.ok_or_else(|| Refusal::Unknown {
+            id: id.to_owned(),
+            known: self.library.keys().cloned().collect(),
+        })?;
+        let (life, effect) = Life::begin(now_ms);
+        let saved = Saved::new(
+            &scenario,
+            seed,
+            life,
+            plan::plan(&scenario, seed).entries.len(),
+        );
+        let number = self.store.begin(id, now_ms, &saved)?;
+        let mut run = Run::taken_up(number, saved, Some(scenario));
+        run.begin(effect, now_ms);
+        self.run = Some(run);
+        self.note(
+            now_ms,
+            Happened::Phase {
+                phase: Phase::Preparing,
+            },
+        )?;
+        info!(run = number, scenario = id, "a drill begins");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

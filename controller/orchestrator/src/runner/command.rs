@@ -1,0 +1,195 @@
+//! What learners and instructors say.
+
+use observastack_spec::{
+    drill::{
+        life::{Event, Phase, Refused},
+        log::Happened,
+    },
+    scenario::{
+        action::{Teller, Urgency},
+        answer::Diagnosis,
+        sealed::LearnerEvent,
+    },
+};
+
+use super::Runner;
+use crate::{lab::Lab, store::StoreError};
+
+/// Something that is said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Begin a drill.
+    Start {
+        /// Which.
+        id: String,
+        /// What repeats it.
+        seed: u64,
+    },
+    /// Give the next hint.
+    Hint,
+    /// This is wrong.
+    Diagnose(Diagnosis),
+    /// It is repaired.
+    Submit,
+    /// No more.
+    GiveUp,
+    /// End it, whatever it is doing.
+    Abort,
+    /// The debrief was read.
+    Reset,
+    /// The learner did something that somebody has seen.
+    Did(Happened),
+}
+
+/// Why a command comes to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// One run at a time.
+    #[error("a drill goes on already; end it, or reset the lab, before another one")]
+    Busy,
+    /// There is nothing to say it to.
+    #[error("no drill goes on; `observastack-ctl drill start ID` begins one")]
+    NoRun,
+    /// There is no such drill.
+    #[error("there is no drill `{id}`; there are {}", .known.join(", "))]
+    Unknown {
+        /// Which.
+        id: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// Not now.
+    #[error(transparent)]
+    NotNow(#[from] Refused),
+    /// There are no more hints.
+    #[error("there are no more hints")]
+    NoHint,
+    /// Nobody has said yet what is wrong.
+    #[error(
+        "say what is wrong before you say that it is repaired: `observastack-ctl drill diagnose`"
+    )]
+    NoDiagnosis,
+    /// That is not a learner's to say.
+    #[error("this is not something that a learner does")]
+    NotLearners,
+    /// The store does not keep it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<L: Lab> Runner<L> {
+    /// Does what is said.
+    ///
+    /// # Errors
+    /// It comes to nothing, in words.
+    pub async fn command(&mut self, now_ms: u64, command: Command) -> Result<(), Refusal> {
+        match command {
+            Command::Start { id, seed } => self.start(now_ms, &id, seed),
+            Command::Hint => self.hint(now_ms).await,
+            Command::Diagnose(diagnosis) => self.diagnose(now_ms, diagnosis).await,
+            Command::Submit => {
+                self.on_time(Event::Submit)?;
+                let run = self.run.as_ref().ok_or(Refusal::NoRun)?;
+                if !run.saved.is_diagnosed {
+                    return Err(Refusal::NoDiagnosis);
+                }
+                self.note(now_ms, Happened::Submitted)?;
+                self.event(now_ms, Event::Submit)?;
+                Ok(())
+            }
+            Command::GiveUp => {
+                self.on_time(Event::GiveUp)?;
+                self.finish(now_ms, Event::GiveUp).await?;
+                Ok(())
+            }
+            Command::Abort => self.say(now_ms, Event::Abort),
+            Command::Reset => self.say(now_ms, Event::Reset),
+            Command::Did(what) => self.did(now_ms, what).await,
+        }
+    }
+
+    fn say(&mut self, now_ms: u64, event: Event) -> Result<(), Refusal> {
+        self.on_time(event.clone())?;
+        self.event(now_ms, event)?;
+        Ok(())
+    }
+
+    /// Refuses what the phase has no place for, before anything is noted.
+    fn on_time(&self, event: Event) -> Result<(), Refusal> {
+        let run = self.run.as_ref().ok_or(Refusal::NoRun)?;
+        run.saved.life.clone().take(0, event)?;
+        Ok(())
+    }
+
+    /// Only while the learner's time runs.
+    fn in_time(&self) -> Result<(), Refusal> {
+        self.on_time(Event::GiveUp)
+    }
+
+    async fn hint(&mut self, now_ms: u64) -> Result<(), Refusal> {
+        self.in_time()?;
+        let run = self.run.as_mut().ok_or(Refusal::NoRun)?;
+        let scenario = run.scenario.clone().ok_or(Refusal::NoRun)?;
+        let hint = scenario.sealed.hints.get(run.saved.hints as usize);
+        let hint = hint.ok_or(Refusal::NoHint)?;
+        run.saved.hints += 1;
+        let what = Happened::Hint {
+            number: run.saved.hints,
+            cost: hint.cost.get(),
+            text: hint.text.value.clone(),
+        };
+        self.note(now_ms, what)?;
+        self.keep()?;
+        self.trigger(now_ms, LearnerEvent::Hint).await?;
+        Ok(())
+    }
+
+    async fn diagnose(&mut self, now_ms: u64, diagnosis: Diagnosis) -> Result<(), Refusal> {
+        self.in_time()?;
+        let run = self.run.as_mut().ok_or(Refusal::NoRun)?;
+        run.saved.is_diagnosed = true;
+        self.note(now_ms, Happened::Diagnosed { diagnosis })?;
+        self.keep()?;
+        self.trigger(now_ms, LearnerEvent::Diagnosis).await?;
+        Ok(())
+    }
+
+    /// Something that a learner was seen to do. Outside of the learner's time it is nobody's business.
+    async fn did(&mut self, now_ms: u64, what: Happened) -> Result<(), Refusal> {
+        if !matches!(
+            what,
+            Happened::Command { .. }
+                | Happened::Configured { .. }
+                | Happened::Unit { .. }
+                | Happened::Observed { .. }
+        ) {
+            return Err(Refusal::NotLearners);
+        }
+        let phase = self.phase();
+        if !matches!(phase, Some(Phase::Investigating | Phase::Verifying)) {
+            return Ok(());
+        }
+        let trigger = match &what {
+            Happened::Configured { .. } => Some(LearnerEvent::Config),
+            Happened::Unit { .. } => Some(LearnerEvent::Restart),
+            _ => None,
+        };
+        self.note(now_ms, what)?;
+        if let Some(trigger) = trigger {
+            self.trigger(now_ms, trigger).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the learner something that is the lab's own.
+    pub(super) fn tell(&self, now_ms: u64, text: String) -> Result<(), StoreError> {
+        self.note(
+            now_ms,
+            Happened::Told {
+                from: Teller::Alert,
+                urgency: Urgency::Info,
+                text,
+            },
+        )
+    }
+}

@@ -1,0 +1,158 @@
+//! What is known of a run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use observastack_spec::{
+    drill::{
+        life::{Effect, Life, Phase},
+        score::Score,
+    },
+    scenario::{
+        Scenario,
+        plan::{self, Plan},
+    },
+};
+use serde::{Deserialize, Serialize};
+
+/// What is kept of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Which scenario.
+    pub scenario: String,
+    /// Which version of it.
+    pub version: u32,
+    /// What repeats it.
+    pub seed: u64,
+    /// Where it is.
+    pub life: Life,
+    /// When the baseline was seen to hold: the steps' times count from there.
+    pub baseline_ms: Option<u64>,
+    /// Which entries of the plan were done.
+    pub done: Vec<bool>,
+    /// Ids of the faults that are in force, by their names.
+    pub faults: BTreeMap<String, u64>,
+    /// How many hints were taken.
+    pub hints: u32,
+    /// Whether the learner has said what is wrong.
+    pub is_diagnosed: bool,
+    /// What it is worth, once it has ended.
+    pub score: Option<Score>,
+}
+
+impl Saved {
+    /// A run that begins.
+    pub(super) fn new(scenario: &Scenario, seed: u64, life: Life, entries: usize) -> Self {
+        Self {
+            scenario: scenario.brief.id.value.clone(),
+            version: scenario.brief.version.value,
+            seed,
+            life,
+            baseline_ms: None,
+            done: vec![false; entries],
+            faults: BTreeMap::new(),
+            hints: 0,
+            is_diagnosed: false,
+            score: None,
+        }
+    }
+}
+
+/// How a run stands, as far as a learner may know.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Standing {
+    /// The run's number.
+    pub run: i64,
+    /// Which scenario.
+    pub scenario: String,
+    /// Where it is.
+    pub life: Life,
+    /// When the learner's time is up, in milliseconds since 1970.
+    pub until_ms: Option<u64>,
+    /// Hints that are left.
+    pub hints_left: u32,
+    /// Whether the learner has said what is wrong.
+    pub is_diagnosed: bool,
+}
+
+/// A run that goes on.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) id: i64,
+    pub(super) saved: Saved,
+    /// Nothing where the scenario is gone: then the lab can only go back.
+    pub(super) scenario: Option<Arc<Scenario>>,
+    pub(super) plan: Plan,
+    /// When what is being done was begun.
+    pub(super) since_ms: u64,
+    /// Whether the first part of it is done: the lab is prepared; the replay was done.
+    pub(super) is_under_way: bool,
+    /// Since when everything that is waited for holds.
+    pub(super) holds_since_ms: Option<u64>,
+    /// What each check has found last.
+    pub(super) found: BTreeMap<String, bool>,
+}
+
+impl Run {
+    pub(super) fn taken_up(id: i64, saved: Saved, scenario: Option<Arc<Scenario>>) -> Self {
+        let plan = scenario.as_ref().map_or_else(
+            || Plan {
+                seed: saved.seed,
+                entries: Vec::new(),
+            },
+            |scenario| plan::plan(scenario, saved.seed),
+        );
+        Self {
+            id,
+            since_ms: saved.life.moments.began,
+            saved,
+            scenario,
+            plan,
+            is_under_way: false,
+            holds_since_ms: None,
+            found: BTreeMap::new(),
+        }
+    }
+
+    /// Something else is to be done from now on.
+    pub(super) fn begin(&mut self, effect: Effect, now_ms: u64) {
+        self.since_ms = now_ms;
+        self.is_under_way = false;
+        self.holds_since_ms = None;
+        if effect == Effect::Break {
+            self.saved.baseline_ms = Some(now_ms);
+        }
+        if effect == Effect::Prepare {
+            // Begun anew, whatever there was.
+            self.saved.baseline_ms = None;
+            self.saved.faults.clear();
+            self.saved.done.fill(false);
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let hints = self
+            .scenario
+            .as_ref()
+            .map_or(0, |scenario| scenario.sealed.hints.len());
+        let hints = u32::try_from(hints).unwrap_or(u32::MAX);
+        let mut life = self.saved.life.clone();
+        if life.phase == Phase::Preparing {
+            life.moments.broken = None;
+        }
+        Standing {
+            run: self.id,
+            scenario: self.saved.scenario.clone(),
+            until_ms: self.until_ms(),
+            life,
+            hints_left: hints.saturating_sub(self.saved.hints),
+            is_diagnosed: self.saved.is_diagnosed,
+        }
+    }
+
+    /// When the learner's time is up.
+    pub(super) fn until_ms(&self) -> Option<u64> {
+        let minutes = self.scenario.as_ref()?.brief.minutes.value;
+        let broken = self.saved.life.moments.broken?;
+        Some(broken + u64::from(minutes) * 60_000)
+    }
+}
