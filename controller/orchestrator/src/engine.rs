@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_millis(500);
 enum Request {
     Say(Command, oneshot::Sender<Result<(), Refusal>>),
     Now(oneshot::Sender<Now>),
-    Entries(u64, oneshot::Sender<Result<Vec<Entry>, StoreError>>),
+    Entries(u64, oneshot::Sender<Result<(i64, Vec<Entry>), StoreError>>),
     Report(
         Option<i64>,
         oneshot::Sender<Result<Option<Report>, StoreError>>,
@@ -140,11 +140,14 @@ impl Engine {
         self.ask(Request::Now).await
     }
 
-    /// What happened after so many entries, as far as a learner may know.
+    /// What happened after so many entries, as far as a learner may know, and in which run.
     ///
     /// # Errors
     /// The thread is gone, or (inside) the store's.
-    pub async fn entries(&self, after: u64) -> Result<Result<Vec<Entry>, StoreError>, Stopping> {
+    pub async fn entries(
+        &self,
+        after: u64,
+    ) -> Result<Result<(i64, Vec<Entry>), StoreError>, Stopping> {
         self.ask(|to| Request::Entries(after, to)).await
     }
 

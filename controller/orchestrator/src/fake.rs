@@ -28,6 +28,10 @@ pub(crate) struct Fake {
     pub(crate) shortcuts: Vec<(Shortcut, String)>,
     /// What does not work.
     pub(crate) fails: Option<&'static str>,
+    /// What a controller has to remember.
+    pub(crate) usual: String,
+    /// Sessions that were kept open.
+    pub(crate) held: usize,
     next: u64,
 }
 
@@ -41,6 +45,7 @@ impl Fake {
     /// The machine begins anew: the kernel has forgotten the faults, and nobody makes load.
     pub(crate) fn reboot(&mut self) {
         self.faults.clear();
+        self.held = 0;
         self.load = None;
     }
 
@@ -50,7 +55,8 @@ impl Fake {
             self.load.is_none()
                 && self.faults.is_empty()
                 && self.configured.is_empty()
-                && self.changed.is_empty(),
+                && self.changed.is_empty()
+                && self.held == 0,
             "left over: {left:?}"
         );
     }
@@ -81,6 +87,7 @@ impl Lab for FakeLab {
         self.with(|lab| {
             lab.or_fail("begin_load")?;
             lab.load = Some(load.shape.value.clone());
+            lab.usual = "as it was".to_owned();
             Ok(())
         })
     }
@@ -120,8 +127,11 @@ impl Lab for FakeLab {
         Ok(())
     }
 
-    async fn sql(&self, statements: &str, _: bool) -> Result<(), LabError> {
-        self.with(|lab| lab.changed.push(statements.to_owned()));
+    async fn sql(&self, statements: &str, hold: bool) -> Result<(), LabError> {
+        self.with(|lab| {
+            lab.changed.push(statements.to_owned());
+            lab.held += usize::from(hold);
+        });
         Ok(())
     }
 
@@ -135,6 +145,7 @@ impl Lab for FakeLab {
         faults: &BTreeMap<String, u64>,
     ) -> Result<Found, LabError> {
         self.with(|lab| {
+            lab.or_fail("check")?;
             let is_broken = lab.is_broken() || lab.fails == Some("baseline");
             let (holds, found) = match check {
                 Check::Latency(bound) => {
@@ -156,6 +167,19 @@ impl Lab for FakeLab {
         })
     }
 
+    async fn in_force(&self) -> Result<Vec<u64>, LabError> {
+        Ok(self.with(|lab| lab.faults.keys().copied().collect()))
+    }
+
+    fn usual(&self) -> serde_json::Value {
+        self.with(|lab| lab.usual.clone().into())
+    }
+
+    fn recall(&self, usual: &serde_json::Value) {
+        let usual = usual.as_str().unwrap_or_default().to_owned();
+        self.with(|lab| lab.usual = usual);
+    }
+
     async fn impact(&self) -> Result<Impact, LabError> {
         Ok(Impact {
             due: 1000,
@@ -174,6 +198,7 @@ impl Lab for FakeLab {
             lab.faults.clear();
             lab.or_fail("reset")?;
             lab.load = None;
+            lab.held = 0;
             lab.configured.clear();
             lab.shortcuts.clear();
             for one in undo {

@@ -12,6 +12,7 @@ use observastack_spec::{
     },
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The lab could not do something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,9 +79,15 @@ pub trait Lab: Send + Sync {
         check: &Check,
         faults: &BTreeMap<String, u64>,
     ) -> impl Future<Output = Result<Found, LabError>> + Send;
-    /// What users went through since the break.
+    /// Ids of the faults that are in force.
+    fn in_force(&self) -> impl Future<Output = Result<Vec<u64>, LabError>> + Send;
+    /// What is usual in this lab, and how the load was asked for: what shortcuts are seen by. Kept with the run, for a controller that begins anew.
+    fn usual(&self) -> Value;
+    /// The same, as an earlier controller has kept it.
+    fn recall(&self, usual: &Value);
+    /// What users went through since the load began.
     fn impact(&self) -> impl Future<Output = Result<Impact, LabError>> + Send;
-    /// Shortcuts that are taken now, and how they were noticed.
+    /// Shortcuts that are taken now, and how they were noticed. What does not answer is not looked at: that is a unit's that does not run.
     fn shortcuts(&self) -> impl Future<Output = Result<Vec<(Shortcut, String)>, LabError>> + Send;
     /// Ends every fault, session and load, takes back what is given, gives every service its usual configuration, starts what does not run, and
     /// verifies all of it. Done twice it does no harm.

@@ -94,7 +94,7 @@ mod tests {
         write(package.path(), "a-drill", "a-drill", "minutes: 30");
         write(package.path(), "other", "b-drill", "minutes: 30");
         write(package.path(), "broken", "broken", "minutes: 3");
-        write(own.path(), "a-drill", "a-drill", "minutes: 60");
+        write(own.path(), "a-drill", "a-drill", "minutes: 45");
         fs::create_dir(own.path().join("empty")).unwrap();
         let folders = [
             package.path().to_owned(),
@@ -103,7 +103,7 @@ mod tests {
         ];
         let (library, left) = read(&folders);
         assert_eq!(library.len(), 1);
-        assert_eq!(library["a-drill"].brief.minutes.value, 60);
+        assert_eq!(library["a-drill"].brief.minutes.value, 45);
         let told: Vec<String> = left.iter().map(|one| one.reasons.join("; ")).collect();
         assert_eq!(told.len(), 3, "{told:?}");
         for part in [

@@ -133,6 +133,19 @@ impl Lab for RealLab {
         checks::look(self, check, faults).await
     }
 
+    async fn in_force(&self) -> Result<Vec<u64>, LabError> {
+        self.injector.active().await
+    }
+
+    fn usual(&self) -> serde_json::Value {
+        serde_json::json!({"services": self.services.usual(), "load": self.load.asked()})
+    }
+
+    fn recall(&self, usual: &serde_json::Value) {
+        self.services.recall(&usual["services"]);
+        self.load.recall(&usual["load"]);
+    }
+
     async fn impact(&self) -> Result<Impact, LabError> {
         self.load.impact().await
     }
@@ -142,9 +155,16 @@ impl Lab for RealLab {
     }
 
     async fn reset(&self, undo: &[Undo]) -> Result<(), LabError> {
-        // First what acts on everything else.
+        // First what acts on everything else; then what has to run for the rest.
+        for unit in units::CONTROL {
+            units::be_started(unit).await?;
+        }
         self.injector.clear_all().await?;
+        self.injector.lift_panic().await?;
         self.database.end_sessions().await;
+        for unit in units::SHOP.into_iter().chain(units::TELEMETRY) {
+            units::be_started(unit).await?;
+        }
         for one in undo {
             match one {
                 Undo::Sql { statements } => self.database.run(statements, false).await?,
@@ -156,12 +176,9 @@ impl Lab for RealLab {
                 }
             }
         }
-        for unit in units::SHOP {
-            if !units::is_active(unit).await? {
-                units::run("start", unit).await?;
-            }
+        for unit in self.services.reset().await? {
+            units::run("restart", &unit).await?;
         }
-        self.services.reset().await?;
         self.load.stop().await?;
         self.verify().await
     }
@@ -174,7 +191,7 @@ impl RealLab {
         if !active.is_empty() {
             return Err(failed("reset", format!("faults {active:?} are in force")));
         }
-        for unit in units::SHOP {
+        for unit in units::SHOP.into_iter().chain(units::TELEMETRY) {
             if !units::is_active(unit).await? {
                 return Err(failed("reset", format!("{unit} does not run")));
             }

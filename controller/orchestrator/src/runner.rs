@@ -100,18 +100,25 @@ impl<L: Lab> Runner<L> {
         let known = self.library.get(&saved.scenario).cloned();
         // A scenario that is gone, or another one by now, cannot go on; the lab goes back all the same.
         let same = known.filter(|scenario| scenario.brief.version.value == saved.version);
-        let event = if same.is_some() {
-            Event::ControllerRestarted { rebooted }
-        } else {
-            Event::Failed {
-                reason: format!(
-                    "version {} of the scenario `{}` is not there any more",
-                    saved.version, saved.scenario
-                ),
-            }
+        let gone = same.is_none().then(|| {
+            format!(
+                "version {} of the scenario `{}` is not there any more",
+                saved.version, saved.scenario
+            )
+        });
+        self.lab.recall(&saved.usual);
+        let run = Run::taken_up(id, saved, same);
+        let is_in_it = matches!(
+            run.saved.life.phase,
+            Phase::Breaking | Phase::Investigating | Phase::Verifying
+        );
+        let lost = run.cannot_go_on().filter(|_| is_in_it && !rebooted);
+        let event = match gone.or(lost.map(str::to_owned)) {
+            Some(reason) => Event::Failed { reason },
+            None => Event::ControllerRestarted { rebooted },
         };
+        self.run = Some(run);
         info!(run = id, ?event, "a run was open");
-        self.run = Some(Run::taken_up(id, saved, same));
         // A run that is being debriefed or reset has no place for a failure, and needs none.
         if self.event(now_ms, event)?.is_none() && self.phase() == Some(Phase::Debrief) {
             self.event(now_ms, Event::Reset)?;
@@ -137,18 +144,27 @@ impl<L: Lab> Runner<L> {
         self.run.as_ref()?.saved.score.as_ref()
     }
 
-    /// What happened in the run so far, after so many entries, as far as a learner may know.
+    /// What happened in the run that goes on, or in the last one, after so many entries, as far as a learner may know; and which run that is.
     ///
     /// # Errors
     /// The store's.
-    pub fn public_entries(&self, after: u64) -> Result<Vec<Entry>, StoreError> {
-        let Some(run) = &self.run else {
-            return Ok(Vec::new());
+    pub fn public_entries(&self, after: u64) -> Result<(i64, Vec<Entry>), StoreError> {
+        let (id, is_over) = match &self.run {
+            Some(run) => (run.id, run.saved.score.is_some()),
+            None => match self.store.history(1)?.first() {
+                // One that was aborted or failed can be taken again: it tells no more than it did.
+                Some(past) => (past.run, past.score.is_some()),
+                None => return Ok((0, Vec::new())),
+            },
         };
-        let is_over = run.saved.score.is_some();
-        let mut entries = self.store.entries(run.id, after)?;
+        let mut entries = self.store.entries(id, after)?;
         entries.retain(|entry| is_over || entry.what.is_public());
-        Ok(entries)
+        for entry in &mut entries {
+            if let Happened::Ended { outcome } = &mut entry.what {
+                *outcome = run::public(outcome.clone());
+            }
+        }
+        Ok((id, entries))
     }
 
     /// Grows with everything that happens.
@@ -210,7 +226,9 @@ impl<L: Lab> Runner<L> {
     /// The store's; nothing is done then that it could not keep.
     pub async fn tick(&mut self, now_ms: u64) -> Result<(), StoreError> {
         match self.phase() {
-            None | Some(Phase::Closed | Phase::Debrief) => Ok(()),
+            None | Some(Phase::Debrief) => Ok(()),
+            // It was over, and could not be kept.
+            Some(Phase::Closed) => self.keep(),
             Some(Phase::Preparing) => self.prepare(now_ms).await,
             Some(Phase::Breaking) => self.break_it(now_ms).await,
             Some(Phase::Investigating) => self.watch(now_ms).await,
@@ -269,9 +287,10 @@ impl<L: Lab> Runner<L> {
 
     /// Keeps the run as it is.
     fn keep(&mut self) -> Result<(), StoreError> {
-        let Some(run) = &self.run else {
+        let Some(run) = &mut self.run else {
             return Ok(());
         };
+        run.saved.usual = self.lab.usual();
         let is_over = run.saved.life.is_over();
         self.store
             .save(run.id, !is_over, &run.saved, run.saved.score.as_ref())?;

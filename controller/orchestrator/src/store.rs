@@ -263,6 +263,22 @@ impl Store {
         })
     }
 
+    /// How many entries a run has.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn count(&self, run: i64) -> Result<u64, StoreError> {
+        let count: i64 = self
+            .connection
+            .query_row(
+                "SELECT coalesce(max(number), 0) FROM entries WHERE run = ?1",
+                [run],
+                |row| row.get(0),
+            )
+            .map_err(|source| self.failed(source))?;
+        Ok(count.cast_unsigned())
+    }
+
     /// What happened in a run, after so many entries.
     ///
     /// # Errors

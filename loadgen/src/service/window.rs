@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::Stats;
+use crate::stats::{ErrorKind, Stats};
 
 /// Seconds that are kept.
 pub(super) const LONGEST_S: u64 = 60;
@@ -27,6 +27,8 @@ pub struct Lately {
     pub errors: u64,
     /// Answers that were no errors, and came in time.
     pub good: u64,
+    /// Answers that were no errors, and came too late.
+    pub slow: u64,
     /// The response time that the wanted share of the answers does not exceed; 0 without answers.
     pub quantile_ns: u64,
 }
@@ -75,14 +77,24 @@ impl Lately {
     /// Of what was measured in so many seconds.
     pub(super) fn of(all: &Stats, seconds: u64, in_time: Duration, quantile: f64) -> Self {
         let errors = all.failed();
-        let is_empty = all.response.count() == 0;
+        // Those of the errors that were answers, and have a response time; timeouts and the like have none.
+        let bad_answers: u64 = [ErrorKind::Status, ErrorKind::Check]
+            .iter()
+            .filter_map(|kind| all.errors.get(kind))
+            .sum();
+        let answers = all.response.count();
+        let good = all
+            .response
+            .count_up_to(in_time)
+            .saturating_sub(bad_answers);
+        let is_empty = answers == 0;
         Self {
             seconds,
             due: all.due,
             answered: all.answered(),
             errors,
-            // Errors that came in time are not good for that.
-            good: all.response.count_up_to(in_time).saturating_sub(errors),
+            good,
+            slow: answers.saturating_sub(bad_answers).saturating_sub(good),
             quantile_ns: if is_empty {
                 0
             } else {
@@ -127,6 +139,24 @@ mod tests {
         assert_eq!((all.due, all.seconds), (15, 7));
         let none = window.lately(at(20.0), 2, second, 0.99);
         assert_eq!((none.due, none.quantile_ns), (0, 0));
+    }
+
+    #[test]
+    fn an_error_counts_once_whether_it_was_an_answer_or_not() {
+        let mut window = Window::default();
+        let mut stats = measured(10, &[10, 20, 30, 40, 3000]);
+        let time = Duration::from_millis(5);
+        stats.answer(0, 500, time, time);
+        stats.error(0, ErrorKind::Status);
+        for _ in 0..4 {
+            stats.error(0, ErrorKind::Timeout);
+        }
+        window.add(Duration::ZERO, &stats);
+        let lately = window.lately(Duration::ZERO, 5, Duration::from_secs(1), 0.5);
+        assert_eq!(
+            (lately.due, lately.good, lately.slow, lately.errors),
+            (10, 4, 1, 5)
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What happens, as server-sent events (HTML Living Standard, section 9.2): each has its number as its id, so whoever comes again goes on after it.
+//! What happens, as server-sent events (HTML Living Standard, section 9.2): each has its run and its number as its id, so whoever comes again goes on after
+//! it, and begins with the first one of another run.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -18,8 +19,27 @@ const STILL_HERE: Duration = Duration::from_secs(15);
 /// Pieces between here and the connection; a reader that is slower is waited for, and nothing is lost.
 const PIECES: usize = 8;
 
+/// The last event that somebody has seen: of which run, and its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    run: Option<i64>,
+    number: u64,
+}
+
+impl Seen {
+    /// As an event's id has it (`3-17`), or a number of the run that goes on.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let (run, number) = match text.split_once('-') {
+            Some((run, number)) => (Some(run.parse().ok()?), number),
+            None => (None, text),
+        };
+        let number = number.parse().ok()?;
+        Some(Self { run, number })
+    }
+}
+
 /// Streams what happened after an event, and what happens from now on, until the reader goes.
-pub(super) fn stream(engine: Engine, after: u64) -> Response {
+pub(super) fn stream(engine: Engine, after: Seen) -> Response {
     let (pieces, stream) = mpsc::channel(PIECES);
     tokio::spawn(send(engine, after, pieces));
     let headers = [
@@ -29,16 +49,24 @@ pub(super) fn stream(engine: Engine, after: u64) -> Response {
     (headers, Body::from_stream(ReceiverStream::new(stream))).into_response()
 }
 
-async fn send(engine: Engine, mut after: u64, pieces: mpsc::Sender<Result<Bytes, Infallible>>) {
+async fn send(engine: Engine, mut seen: Seen, pieces: mpsc::Sender<Result<Bytes, Infallible>>) {
     let mut moved = engine.moved();
     loop {
         moved.borrow_and_update();
-        let Ok(Ok(entries)) = engine.entries(after).await else {
+        let Ok(Ok((run, entries))) = engine.entries(seen.number).await else {
             return;
         };
-        // What is not public has a number all the same.
-        after = entries.last().map_or(after, |entry| entry.number);
-        let text: String = entries.iter().map(event).collect();
+        if seen.run.is_some_and(|before| before != run) {
+            // Another run has begun, with its own numbers: what was answered was of the wrong ones.
+            seen = Seen {
+                run: Some(run),
+                number: 0,
+            };
+            continue;
+        }
+        seen.run = Some(run);
+        seen.number = entries.last().map_or(seen.number, |entry| entry.number);
+        let text: String = entries.iter().map(|entry| event(run, entry)).collect();
         if !text.is_empty() && pieces.send(Ok(text.into())).await.is_err() {
             return;
         }
@@ -56,8 +84,23 @@ async fn send(engine: Engine, mut after: u64, pieces: mpsc::Sender<Result<Bytes,
     }
 }
 
-fn event(entry: &Entry) -> String {
+fn event(run: i64, entry: &Entry) -> String {
     // A line of text and numbers always has a JSON form.
     let data = serde_json::to_string(entry).unwrap_or_default();
-    format!("id: {}\nevent: entry\ndata: {data}\n\n", entry.number)
+    format!("id: {run}-{}\nevent: entry\ndata: {data}\n\n", entry.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_events_id_is_its_run_and_its_number() {
+        let seen = |run, number| Some(Seen { run, number });
+        assert_eq!(Seen::of("3-17"), seen(Some(3), 17));
+        assert_eq!(Seen::of("17"), seen(None, 17));
+        for text in ["", "x", "3-", "-", "3-x"] {
+            assert_eq!(Seen::of(text), None, "{text}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ impl From<Refusal> for Failure {
             Refusal::NotNow(_) => (StatusCode::CONFLICT, "not-now"),
             Refusal::NoHint => (StatusCode::CONFLICT, "no-hint"),
             Refusal::NoDiagnosis => (StatusCode::CONFLICT, "no-diagnosis"),
-            Refusal::NotLearners => (StatusCode::BAD_REQUEST, "bad-request"),
+            Refusal::NotLearners | Refusal::TooMuch => (StatusCode::BAD_REQUEST, "bad-request"),
         };
         Self(status, code, refusal.to_string())
     }

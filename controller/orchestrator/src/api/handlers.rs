@@ -98,26 +98,42 @@ struct After {
     after: Option<u64>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Last {
+    after: Option<String>,
+}
+
 async fn entries(
     State(context): State<Context>,
     query: Result<Query<After>, QueryRejection>,
 ) -> Answer {
     let Query(After { after }) = query?;
-    let entries = context.engine.entries(after.unwrap_or(0)).await??;
-    Ok(Json(json!({"entries": entries})).into_response())
+    let (run, entries) = context.engine.entries(after.unwrap_or(0)).await??;
+    Ok(Json(json!({"run": run, "entries": entries})).into_response())
 }
 
 async fn follow(
     State(context): State<Context>,
     headers: HeaderMap,
-    query: Result<Query<After>, QueryRejection>,
+    query: Result<Query<Last>, QueryRejection>,
 ) -> Answer {
-    let Query(After { after }) = query?;
+    let Query(Last { after }) = query?;
     // What a browser says when it comes again.
     let last = headers.get("last-event-id");
-    let last = last.and_then(|id| id.to_str().ok()?.parse().ok());
-    let after = last.or(after).unwrap_or(0);
-    Ok(events::stream(context.engine, after))
+    let last = last.and_then(|id| events::Seen::of(id.to_str().ok()?));
+    let asked = match after.as_deref() {
+        Some(after) => Some(events::Seen::of(after).ok_or_else(|| {
+            Failure::bad(format!(
+                "after={after} is not allowed; use the id of an event, such as 3-17"
+            ))
+        })?),
+        None => None,
+    };
+    Ok(events::stream(
+        context.engine,
+        last.or(asked).unwrap_or_default(),
+    ))
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

@@ -94,8 +94,8 @@ routes! {
     Post "/api/run/did" Did Some(Role::Learner), "Something that the learner was seen to do: a command, a change of configuration, a unit, an observation.";
     Get "/api/run/entries" Entries Some(Role::Learner), "What has happened so far, as far as a learner may know.",
         "after": "the number of the last entry that is known already";
-    Get "/api/run/events" Events Some(Role::Learner), "What happens, as server-sent events; each has its number as its id, and `Last-Event-ID` goes on after it.",
-        "after": "the number of the last event that is known already";
+    Get "/api/run/events" Events Some(Role::Learner), "What happens, as server-sent events; each has its run and its number as its id, and `Last-Event-ID` goes on after it.",
+        "after": "the id of the last event that is known already";
     Get "/api/report" Report Some(Role::Learner), "The debrief and the postmortem of a run that has ended.",
         "run": "its number; the last one's, if left out", "form": "markdown, html or json", "part": "debrief or postmortem";
     Get "/api/history" History Some(Role::Learner), "The last runs and their scores, the newest first.",

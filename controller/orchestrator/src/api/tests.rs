@@ -171,13 +171,19 @@ async fn events_go_on_after_the_last_one_that_was_seen() {
     };
     let all = read("/api/run/events", None).await;
     assert!(
-        all.starts_with("id: 1\nevent: entry\ndata: {\"number\":1,"),
+        all.starts_with("id: 1-1\nevent: entry\ndata: {\"number\":1,"),
         "{all}"
     );
     assert!(!all.contains("packet-loss"), "the answer is told: {all}");
-    let rest = read("/api/run/events", Some("1")).await;
-    assert!(!rest.contains("id: 1\n") && all.ends_with(&rest), "{rest}");
-    assert_eq!(read("/api/run/events?after=1", None).await, rest);
+    let rest = read("/api/run/events", Some("1-1")).await;
+    assert!(
+        !rest.contains("id: 1-1\n") && all.ends_with(&rest),
+        "{rest}"
+    );
+    assert_eq!(read("/api/run/events?after=1-1", None).await, rest);
+    // Of an earlier run: this one from its beginning.
+    let other = read("/api/run/events", Some("7-50")).await;
+    assert!(other.starts_with("id: 1-1\n"), "{other}");
 }
 
 #[tokio::test]

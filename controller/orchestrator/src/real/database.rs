@@ -55,6 +55,12 @@ impl Database {
     pub(super) async fn run(&self, statements: &str, hold: bool) -> Result<(), LabError> {
         let what = "change the shop's database";
         let client = self.connect().await?;
+        // What is not waited for must not go on, and be done after it was taken back.
+        let limit = format!("SET statement_timeout = '{}s'", TIMEOUT.as_secs() - 5);
+        client
+            .batch_execute(&limit)
+            .await
+            .map_err(|error| failed(what, error))?;
         tokio::time::timeout(TIMEOUT, client.batch_execute(statements))
             .await
             .map_err(|_| failed(what, "the statements take too long"))?

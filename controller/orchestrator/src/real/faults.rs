@@ -36,6 +36,11 @@ impl Injector {
         self.delete("/faults").await
     }
 
+    /// Takes new faults again, if somebody has refused them.
+    pub(super) async fn lift_panic(&self) -> Result<(), LabError> {
+        self.delete("/panic").await
+    }
+
     async fn delete(&self, path: &str) -> Result<(), LabError> {
         let kind = "application/json";
         let answer = http::ask(&self.0, Method::DELETE, path, kind, Vec::new()).await?;

@@ -1,10 +1,10 @@
 //! The load generator.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Mutex};
 
 use hyper::{Method, StatusCode};
 use observastack_spec::{drill::score::Impact, scenario::action::Load};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{IN_TIME, http};
@@ -18,6 +18,15 @@ const LENGTH: &str = "12h";
 pub(super) struct LoadGenerator {
     place: http::Place,
     target: SocketAddr,
+    asked: Mutex<Option<Asked>>,
+}
+
+/// A load as the lab has asked for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    shape: String,
+    target: String,
+    rate: Option<f64>,
 }
 
 /// What was measured in some seconds.
@@ -27,6 +36,7 @@ pub(super) struct Lately {
     pub(super) answered: u64,
     pub(super) errors: u64,
     pub(super) good: u64,
+    pub(super) slow: u64,
     pub(super) quantile_ns: u64,
 }
 
@@ -35,6 +45,7 @@ impl LoadGenerator {
         Self {
             place: http::Place::Socket(socket),
             target,
+            asked: Mutex::default(),
         }
     }
 
@@ -44,6 +55,12 @@ impl LoadGenerator {
         let shape = load.shape.value.clone().into_bytes();
         let answer = http::ask(&self.place, Method::PUT, &path, "text/plain", shape).await?;
         answer.ok("begin the load")?;
+        let asked = Asked {
+            shape: load.shape.value.clone(),
+            target: self.target.to_string(),
+            rate: None,
+        };
+        self.ask_for(|now| *now = Some(asked));
         match &load.rate {
             Some(rate) => self.set_rate(rate.value).await,
             None => Ok(()),
@@ -60,7 +77,13 @@ impl LoadGenerator {
             change,
         )
         .await?;
-        answer.ok("change the load's rate")
+        answer.ok("change the load's rate")?;
+        self.ask_for(|now| {
+            if let Some(asked) = now {
+                asked.rate = Some(per_second);
+            }
+        });
+        Ok(())
     }
 
     /// Ends it, if there is one.
@@ -73,6 +96,7 @@ impl LoadGenerator {
             Vec::new(),
         )
         .await?;
+        self.ask_for(|now| *now = None);
         if answer.status == StatusCode::CONFLICT {
             return Ok(());
         }
@@ -90,24 +114,99 @@ impl LoadGenerator {
             .json("the load's figures")
     }
 
+    /// Since the load began.
     pub(super) async fn impact(&self) -> Result<Impact, LabError> {
         let all = self.lately(0, 0.5).await?;
-        let failed = all
-            .errors
-            .saturating_add(all.due.saturating_sub(all.answered));
         Ok(Impact {
             due: all.due,
-            failed: failed.min(all.due),
-            slow: all.due.saturating_sub(all.good).saturating_sub(failed),
+            failed: all.errors,
+            slow: all.slow,
         })
     }
 
-    /// Whether it runs as it should; if not, what it does instead.
-    pub(super) async fn is_running(&self) -> Result<Result<(), String>, LabError> {
+    /// Whether it runs as the lab has asked for; if not, what is otherwise.
+    pub(super) async fn is_as_asked(&self) -> Result<Result<(), String>, LabError> {
         let status: Value = http::get(&self.place, "/v1/load").await?.json("the load")?;
-        Ok(match status["phase"].as_str() {
-            Some("running") => Ok(()),
-            other => Err(other.unwrap_or("unknown").to_owned()),
+        let asked = self.asked();
+        Ok(match asked {
+            Some(asked) => differs(&asked, &status).map_or(Ok(()), Err),
+            // A controller that knows nothing cannot tell more.
+            None if status["phase"] == "running" => Ok(()),
+            None => Err(format!("the load is {}", status["phase"])),
         })
+    }
+
+    /// What the lab has asked for.
+    pub(super) fn asked(&self) -> Option<Asked> {
+        self.asked.lock().ok()?.clone()
+    }
+
+    /// As an earlier controller has kept it.
+    pub(super) fn recall(&self, kept: &Value) {
+        if let (Ok(kept), Ok(mut asked)) = (
+            serde_json::from_value::<Option<Asked>>(kept.clone()),
+            self.asked.lock(),
+        ) {
+            *asked = kept;
+        }
+    }
+
+    fn ask_for(&self, change: impl FnOnce(&mut Option<Asked>)) {
+        if let Ok(mut asked) = self.asked.lock() {
+            change(&mut asked);
+        }
+    }
+}
+
+/// What differs from what was asked for.
+fn differs(asked: &Asked, status: &Value) -> Option<String> {
+    if status["phase"] != "running" {
+        return Some(format!("the load is {}", status["phase"]));
+    }
+    if status["name"] != asked.shape.as_str() {
+        return Some(format!("the load is another one: {}", status["name"]));
+    }
+    let target = status["target"].as_str().unwrap_or_default();
+    if !target.contains(&asked.target) {
+        return Some(format!("the load goes to {target}"));
+    }
+    let is_rate = match asked.rate {
+        Some(rate) => status["rate"].as_f64() == Some(rate),
+        None => status["rate_is_set"] == false,
+    };
+    (!is_rate).then(|| format!("the load's rate is {}", status["rate"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_that_somebody_has_changed_is_noticed() {
+        let asked = Asked {
+            shape: "steady".to_owned(),
+            target: "127.0.0.1:8000".to_owned(),
+            rate: Some(40.0),
+        };
+        let status = |key: &str, value: Value| {
+            let mut status = json!({"phase": "running", "name": "steady", "target": "http://127.0.0.1:8000/", "rate": 40.0, "rate_is_set": true});
+            status[key] = value;
+            status
+        };
+        assert_eq!(differs(&asked, &status("rate", json!(40.0))), None);
+        for (key, value) in [
+            ("phase", json!("paused")),
+            ("name", json!("gentle")),
+            ("target", json!("http://127.0.0.1:9000/")),
+            ("rate", json!(0.2)),
+        ] {
+            assert!(differs(&asked, &status(key, value)).is_some(), "{key}");
+        }
+        let usual = Asked {
+            rate: None,
+            ..asked
+        };
+        assert!(differs(&usual, &status("rate", json!(3.0))).is_some());
+        assert_eq!(differs(&usual, &status("rate_is_set", json!(false))), None);
     }
 }

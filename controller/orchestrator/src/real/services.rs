@@ -22,7 +22,7 @@ const SERVICES: [(&str, &str); 4] = [
 pub(super) struct Services {
     runtime: PathBuf,
     /// How they are configured usually.
-    usual: Mutex<BTreeMap<&'static str, Value>>,
+    usual: Mutex<BTreeMap<String, Value>>,
 }
 
 impl Services {
@@ -58,31 +58,48 @@ impl Services {
         Ok(())
     }
 
-    /// Gives every service its usual configuration.
-    pub(super) async fn reset(&self) -> Result<(), LabError> {
+    /// Gives every service its usual configuration; those that only take it at their next start.
+    pub(super) async fn reset(&self) -> Result<Vec<String>, LabError> {
+        let mut waiting = Vec::new();
         for (service, folder) in SERVICES {
             let kind = "application/json";
             let place = self.place(folder);
             let answer = http::ask(&place, Method::DELETE, "/config", kind, Vec::new()).await?;
-            answer.ok(&format!("reset the configuration of {service}"))?;
+            let what = format!("reset the configuration of {service}");
+            answer.ok(&what)?;
+            let view: Value = http::get(&place, "/config").await?.json(&what)?;
+            let pending = view["pending_restart"].as_array();
+            if pending.is_some_and(|fields| !fields.is_empty()) {
+                waiting.push(service.to_owned());
+            }
         }
-        Ok(())
+        Ok(waiting)
     }
 
-    /// Every service's configuration now.
-    pub(super) async fn now(&self) -> Result<BTreeMap<&'static str, Value>, LabError> {
+    /// One service's configuration now.
+    async fn one(&self, service: &str, folder: &str) -> Result<Value, LabError> {
+        let answer = http::get(&self.place(folder), "/config").await?;
+        let view: Value = answer.json(&format!("the configuration of {service}"))?;
+        Ok(view["config"].clone())
+    }
+
+    /// The configurations of those services that answer.
+    pub(super) async fn now(&self) -> BTreeMap<String, Value> {
         let mut all = BTreeMap::new();
         for (service, folder) in SERVICES {
-            let answer = http::get(&self.place(folder), "/config").await?;
-            let view: Value = answer.json(&format!("the configuration of {service}"))?;
-            all.insert(service, view["config"].clone());
+            if let Ok(config) = self.one(service, folder).await {
+                all.insert(service.to_owned(), config);
+            }
         }
-        Ok(all)
+        all
     }
 
     /// From now on, this is what is usual.
     pub(super) async fn remember(&self) -> Result<(), LabError> {
-        let now = self.now().await?;
+        let mut now = BTreeMap::new();
+        for (service, folder) in SERVICES {
+            now.insert(service.to_owned(), self.one(service, folder).await?);
+        }
         let mut usual = self
             .usual
             .lock()
@@ -92,11 +109,21 @@ impl Services {
     }
 
     /// What is usual; empty where nobody has looked yet.
-    pub(super) fn usual(&self) -> BTreeMap<&'static str, Value> {
+    pub(super) fn usual(&self) -> BTreeMap<String, Value> {
         self.usual
             .lock()
             .map(|usual| usual.clone())
             .unwrap_or_default()
+    }
+
+    /// As an earlier controller has kept it.
+    pub(super) fn recall(&self, kept: &Value) {
+        if let (Ok(kept), Ok(mut usual)) = (
+            serde_json::from_value::<BTreeMap<String, Value>>(kept.clone()),
+            self.usual.lock(),
+        ) {
+            *usual = kept;
+        }
     }
 }
 

@@ -25,8 +25,8 @@ const SHED: [&str; 2] = ["/rate_limit/global", "/rate_limit/per_client"];
 /// Those that are taken now.
 pub(super) async fn look(lab: &RealLab) -> Result<Vec<(Shortcut, String)>, LabError> {
     let mut found = Vec::new();
-    if let Err(phase) = lab.load.is_running().await? {
-        found.push((Shortcut::LoadStopped, format!("the load is {phase}")));
+    if let Err(words) = lab.load.is_as_asked().await? {
+        found.push((Shortcut::LoadStopped, words));
     }
     for unit in units::SHOP {
         if !units::is_active(unit).await? {
@@ -38,7 +38,8 @@ pub(super) async fn look(lab: &RealLab) -> Result<Vec<(Shortcut, String)>, LabEr
             found.push((Shortcut::TelemetryOff, format!("{unit} does not run")));
         }
     }
-    let (usual, now) = (lab.services.usual(), lab.services.now().await?);
+    // One that does not answer was found above.
+    let (usual, now) = (lab.services.usual(), lab.services.now().await);
     for (service, now) in &now {
         if let Some(usual) = usual.get(service) {
             found.extend(of_configuration(service, usual, now));

@@ -9,6 +9,8 @@ use crate::lab::LabError;
 
 /// What must run for there to be a shop, by short names.
 pub(super) const SHOP: [&str; 5] = ["postgresql", "inventory", "api@1", "api@2", "gateway"];
+/// What drills are made with.
+pub(super) const CONTROL: [&str; 2] = ["injector", "loadgen"];
 /// What shows how the shop is.
 pub(super) const TELEMETRY: [&str; 3] = ["collector", "observer", "prometheus"];
 
@@ -37,16 +39,27 @@ pub(super) async fn run(verb: &str, unit: &str) -> Result<(), LabError> {
     Err(failed(&what, words.trim()))
 }
 
-/// Whether it runs.
+/// Starts it, where it does not run.
+pub(super) async fn be_started(unit: &str) -> Result<(), LabError> {
+    if is_active(unit).await? {
+        return Ok(());
+    }
+    run("start", unit).await
+}
+
+/// Whether it runs, or is about to again: somebody who restarts a unit has not stopped it.
 pub(super) async fn is_active(unit: &str) -> Result<bool, LabError> {
     let mut command = Command::new("systemctl");
     command
-        .args(["is-active", "--quiet", &full(unit)])
-        .stdout(Stdio::null())
+        .args(["is-active", &full(unit)])
+        .stdin(Stdio::null())
         .kill_on_drop(true);
-    let status = tokio::time::timeout(TIMEOUT, command.status()).await;
-    match status {
-        Ok(Ok(status)) => Ok(status.success()),
+    let output = tokio::time::timeout(TIMEOUT, command.output()).await;
+    match output {
+        Ok(Ok(output)) => {
+            let state = String::from_utf8_lossy(&output.stdout);
+            Ok(["active", "activating", "reloading"].contains(&state.trim()))
+        }
         Ok(Err(error)) => Err(failed(format!("is {unit} active"), error)),
         Err(_) => Err(failed(
             format!("is {unit} active"),

@@ -15,6 +15,11 @@ use observastack_spec::{
 use super::Runner;
 use crate::{lab::Lab, store::StoreError};
 
+/// Bytes of something that a learner did.
+const LONGEST: usize = 8 << 10;
+/// Entries of a run.
+const MOST_ENTRIES: u64 = 20_000;
+
 /// Something that is said.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -72,6 +77,9 @@ pub enum Refusal {
     /// That is not a learner's to say.
     #[error("this is not something that a learner does")]
     NotLearners,
+    /// More than anybody does.
+    #[error("more than {LONGEST} bytes, or more than {MOST_ENTRIES} entries in a run")]
+    TooMuch,
     /// The store does not keep it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,7 +96,7 @@ impl<L: Lab> Runner<L> {
             Command::Hint => self.hint(now_ms).await,
             Command::Diagnose(diagnosis) => self.diagnose(now_ms, diagnosis).await,
             Command::Submit => {
-                self.on_time(Event::Submit)?;
+                self.in_time(now_ms, Event::Submit).await?;
                 let run = self.run.as_ref().ok_or(Refusal::NoRun)?;
                 if !run.saved.is_diagnosed {
                     return Err(Refusal::NoDiagnosis);
@@ -121,13 +129,16 @@ impl<L: Lab> Runner<L> {
         Ok(())
     }
 
-    /// Only while the learner's time runs.
-    fn in_time(&self) -> Result<(), Refusal> {
-        self.on_time(Event::GiveUp)
+    /// Only while the learner's time runs; it may be up since the last slice.
+    async fn in_time(&mut self, now_ms: u64, event: Event) -> Result<(), Refusal> {
+        if self.phase() == Some(Phase::Investigating) && self.is_time_up(now_ms) {
+            self.finish(now_ms, Event::TimeUp).await?;
+        }
+        self.on_time(event)
     }
 
     async fn hint(&mut self, now_ms: u64) -> Result<(), Refusal> {
-        self.in_time()?;
+        self.in_time(now_ms, Event::GiveUp).await?;
         let run = self.run.as_mut().ok_or(Refusal::NoRun)?;
         let scenario = run.scenario.clone().ok_or(Refusal::NoRun)?;
         let hint = scenario.sealed.hints.get(run.saved.hints as usize);
@@ -145,7 +156,7 @@ impl<L: Lab> Runner<L> {
     }
 
     async fn diagnose(&mut self, now_ms: u64, diagnosis: Diagnosis) -> Result<(), Refusal> {
-        self.in_time()?;
+        self.in_time(now_ms, Event::GiveUp).await?;
         let run = self.run.as_mut().ok_or(Refusal::NoRun)?;
         run.saved.is_diagnosed = true;
         self.note(now_ms, Happened::Diagnosed { diagnosis })?;
@@ -164,6 +175,15 @@ impl<L: Lab> Runner<L> {
                 | Happened::Observed { .. }
         ) {
             return Err(Refusal::NotLearners);
+        }
+        if serde_json::to_string(&what).map_or(0, |text| text.len()) > LONGEST {
+            return Err(Refusal::TooMuch);
+        }
+        let Some(run) = &self.run else {
+            return Ok(());
+        };
+        if self.store.count(run.id)? >= MOST_ENTRIES {
+            return Err(Refusal::TooMuch);
         }
         let phase = self.phase();
         if !matches!(phase, Some(Phase::Investigating | Phase::Verifying)) {

@@ -2,11 +2,11 @@
 
 use observastack_spec::{
     drill::{
-        life::{Event, Outcome, Phase},
+        life::{Event, Outcome},
         log::Happened,
-        score::{Impact, score},
+        score::score,
     },
-    scenario::{check::Check, plan::Moment},
+    scenario::{action::Action, check::Check, plan::Moment},
 };
 use tracing::{error, warn};
 
@@ -20,6 +20,8 @@ use crate::{
 const BASELINE_MS: u64 = 90_000;
 /// For how long the baseline must hold.
 const BASELINE_HOLDS_MS: u64 = 2_000;
+/// How long something may not be looked at, before it is the lab's failure.
+const BLIND_MS: u64 = 30_000;
 /// How long a repair may take to show, once it was submitted: what is measured looks back a little.
 const SETTLES_MS: u64 = 20_000;
 
@@ -58,6 +60,10 @@ impl<L: Lab> Runner<L> {
         }
         let broken = &scenario.sealed.broken;
         if self.holds(now_ms, &broken.that, false).await? {
+            let impact = self.lab.impact().await.ok();
+            if let Some(run) = &mut self.run {
+                run.saved.at_break = impact;
+            }
             self.event(now_ms, Event::Broken)?;
             return Ok(());
         }
@@ -86,14 +92,37 @@ impl<L: Lab> Runner<L> {
         if let Err(error) = self.due(now_ms).await? {
             return self.failed(now_ms, &error);
         }
-        self.look_for_shortcuts(now_ms).await?;
+        if let Some(reason) = self.what_is_gone().await {
+            self.event(now_ms, Event::Failed { reason })?;
+            return Ok(());
+        }
         self.tell_whether_it_holds(now_ms, &scenario.sealed.repaired.that)
             .await?;
-        let is_up = self.run.as_ref().and_then(super::Run::until_ms);
-        if is_up.is_some_and(|until_ms| now_ms >= until_ms) {
+        if self.is_time_up(now_ms) {
             self.finish(now_ms, Event::TimeUp).await?;
         }
         Ok(())
+    }
+
+    /// Whether the learner's time is up.
+    pub(super) fn is_time_up(&self, now_ms: u64) -> bool {
+        let until_ms = self.run.as_ref().and_then(super::Run::until_ms);
+        until_ms.is_some_and(|until_ms| now_ms >= until_ms)
+    }
+
+    /// A fault that should be in force and is not: whoever waits for that repairs nothing. One that has an end of its own may end.
+    async fn what_is_gone(&self) -> Option<String> {
+        let run = self.run.as_ref()?;
+        let lasts = |name: &str| {
+            run.plan.entries.iter().any(|entry| {
+                matches!(&entry.action, Action::Fault(step) if step.name.as_str() == name && !step.with.contains_key("for"))
+            })
+        };
+        let mut wanted = run.saved.faults.iter().filter(|(name, _)| lasts(name));
+        // What cannot be looked at now is looked at again in a moment.
+        let active = self.lab.in_force().await.ok()?;
+        let (name, id) = wanted.find(|(_, id)| !active.contains(id))?;
+        Some(format!("the fault {name} ({id}) is in force no longer"))
     }
 
     /// The learner says that it is repaired: what was done once is done once more, and then it has to hold.
@@ -121,26 +150,65 @@ impl<L: Lab> Runner<L> {
                 }
             }
         }
-        self.look_for_shortcuts(now_ms).await?;
+        if let Some(reason) = self.what_is_gone().await {
+            self.event(now_ms, Event::Failed { reason })?;
+            return Ok(());
+        }
+        let Ok(shortcuts) = self.lab.shortcuts().await else {
+            return self.is_blind(now_ms);
+        };
+        if let Some(run) = &mut self.run {
+            run.shortcuts.extend(shortcuts);
+        }
         let before = self.run.as_ref().and_then(|run| run.holds_since_ms);
-        let held = self.held(now_ms, &repaired.that, true).await?;
         let hold_ms = u64::try_from(repaired.hold.get().as_millis()).unwrap_or(u64::MAX);
-        match held {
-            Some(held_ms) => {
+        match self.look(now_ms, &repaired.that, true).await? {
+            None => return self.is_blind(now_ms),
+            Some(true) => {
+                let since_ms = self.run.as_mut().map_or(now_ms, |run| {
+                    run.blind_since_ms = None;
+                    *run.holds_since_ms.get_or_insert(now_ms)
+                });
                 if before.is_none() {
                     self.event(now_ms, Event::Holds)?;
                 }
-                if held_ms >= hold_ms {
+                if now_ms.saturating_sub(since_ms) >= hold_ms {
+                    self.note_shortcuts(now_ms)?;
                     self.finish(now_ms, Event::HeldToTheEnd).await?;
                 }
             }
             // It has held and does not any more, or it has had its time.
-            None if before.is_some() || self.took_ms(now_ms) > SETTLES_MS => {
-                let check = self.first_that_does_not_hold();
+            Some(false) if before.is_some() || self.took_ms(now_ms) > SETTLES_MS => {
+                let check = self.first_that_does_not_hold(&repaired.that);
                 self.note(now_ms, Happened::NotRepaired { check })?;
                 self.event(now_ms, Event::HoldsNoMore)?;
+                if self.is_time_up(now_ms) {
+                    self.finish(now_ms, Event::TimeUp).await?;
+                }
             }
-            None => {}
+            Some(false) => {}
+        }
+        Ok(())
+    }
+
+    /// Something cannot be looked at: that is no learner's fault, and for a while the hold just waits.
+    fn is_blind(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        let since_ms = self.run.as_mut().map_or(now_ms, |run| {
+            run.holds_since_ms = None;
+            *run.blind_since_ms.get_or_insert(now_ms)
+        });
+        if now_ms.saturating_sub(since_ms) > BLIND_MS {
+            let reason = "what shows a repair cannot be looked at".to_owned();
+            self.event(now_ms, Event::Failed { reason })?;
+        }
+        Ok(())
+    }
+
+    /// Those of the time that is judged: what was tried and put back before is nobody's business.
+    fn note_shortcuts(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        let found = self.run.as_ref().map(|run| run.shortcuts.clone());
+        for (shortcut, found) in found.unwrap_or_default() {
+            self.note(now_ms, Happened::Shortcut { shortcut, found })?;
         }
         Ok(())
     }
@@ -179,31 +247,35 @@ impl<L: Lab> Runner<L> {
         Ok(Ok(()))
     }
 
-    /// The learner's time ends: what it was worth.
+    /// The learner's time ends: what it was worth. Score and end are kept together.
     pub(super) async fn finish(&mut self, now_ms: u64, event: Event) -> Result<(), StoreError> {
         // The load goes on until the reset; what users went through by now is what counts.
-        let impact = self.lab.impact().await.unwrap_or_else(|error| {
-            warn!(%error, "what users went through is not known");
-            Impact::default()
-        });
-        self.event(now_ms, event)?;
-        let Some(run) = &self.run else {
+        let impact = match self.lab.impact().await {
+            Ok(impact) => {
+                let before = self.run.as_ref().and_then(|run| run.saved.at_break);
+                Some(impact.since(before.unwrap_or_default()))
+            }
+            Err(error) => {
+                warn!(%error, "what users went through is not known");
+                None
+            }
+        };
+        let Some(run) = &mut self.run else {
             return Ok(());
         };
         let Some(scenario) = run.scenario.clone() else {
             return Ok(());
         };
-        if run.saved.life.phase != Phase::Debrief {
+        let mut life = run.saved.life.clone();
+        if life.take(now_ms, event.clone()).is_err() {
             return Ok(());
         }
         let entries = self.store.entries(run.id, 0)?;
-        let score = score(&scenario, &run.saved.life, &entries, impact, self.mode);
+        let score = score(&scenario, &life, &entries, impact, self.mode);
         let points = score.diagnosis;
-        if let Some(run) = &mut self.run {
-            run.saved.score = Some(score);
-        }
+        run.saved.score = Some(score);
         self.note(now_ms, Happened::Graded { points })?;
-        self.keep()
+        self.event(now_ms, event).map(drop)
     }
 
     fn failed(&mut self, now_ms: u64, error: &LabError) -> Result<(), StoreError> {
@@ -244,28 +316,7 @@ impl<L: Lab> Runner<L> {
         }
     }
 
-    async fn look_for_shortcuts(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        let Ok(found) = self.lab.shortcuts().await else {
-            // What cannot be looked at now is looked at again in a moment.
-            return Ok(());
-        };
-        for (shortcut, found) in found {
-            let name = format!("{shortcut:?}");
-            let is_new = self
-                .run
-                .as_mut()
-                .is_some_and(|run| run.found.insert(name, true).is_none());
-            if is_new {
-                self.note(now_ms, Happened::Shortcut { shortcut, found })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn replayed(
-        &self,
-        action: &observastack_spec::scenario::action::Action,
-    ) -> Option<observastack_spec::fault::FaultRequest> {
+    fn replayed(&self, action: &Action) -> Option<observastack_spec::fault::FaultRequest> {
         let run = self.run.as_ref()?;
         let planned = run
             .plan
@@ -274,18 +325,21 @@ impl<L: Lab> Runner<L> {
             .find(|entry| entry.action == *action);
         match (planned, action) {
             (Some(entry), _) => entry.fault.clone(),
-            (None, observastack_spec::scenario::action::Action::Fault(step)) => {
-                step.request(None).ok()
-            }
+            (None, Action::Fault(step)) => step.request(None).ok(),
             _ => None,
         }
     }
 
-    fn first_that_does_not_hold(&self) -> String {
-        let found = self.run.as_ref().map(|run| &run.found);
-        let mut checks = found.into_iter().flatten();
-        let first = checks.find(|(_, holds)| !**holds);
-        first.map_or_else(String::new, |(check, _)| check.clone())
+    fn first_that_does_not_hold(&self, checks: &[Check]) -> String {
+        let found = |check: &&Check| {
+            let run = self.run.as_ref()?;
+            run.found.get(&check.to_string()).copied()
+        };
+        let first = checks.iter().find(|check| found(check) == Some(false));
+        match first {
+            Some(check) if check.is_public() => check.to_string(),
+            _ => "another check".to_owned(),
+        }
     }
 
     fn is_under_way(&self) -> bool {

@@ -4,15 +4,18 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use observastack_spec::{
     drill::{
-        life::{Effect, Life, Phase},
-        score::Score,
+        life::{Effect, Life, Outcome},
+        score::{Impact, Score},
     },
     scenario::{
         Scenario,
+        action::Action,
         plan::{self, Plan},
+        sealed::Shortcut,
     },
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What is kept of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,13 @@ pub struct Saved {
     pub hints: u32,
     /// Whether the learner has said what is wrong.
     pub is_diagnosed: bool,
+    /// The entry of the plan that is being done: whether it was is not known to whoever begins anew.
+    pub doing: Option<usize>,
+    /// What is usual in the lab.
+    #[serde(default)]
+    pub usual: Value,
+    /// What users had gone through when it was broken.
+    pub at_break: Option<Impact>,
     /// What it is worth, once it has ended.
     pub score: Option<Score>,
 }
@@ -52,6 +62,9 @@ impl Saved {
             faults: BTreeMap::new(),
             hints: 0,
             is_diagnosed: false,
+            doing: None,
+            usual: Value::Null,
+            at_break: None,
             score: None,
         }
     }
@@ -74,6 +87,16 @@ pub struct Standing {
     pub is_diagnosed: bool,
 }
 
+/// How a run ended, as a learner may know it: what the lab could not do may be what was to be broken.
+pub(super) fn public(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::LabError { .. } => Outcome::LabError {
+            reason: "the controller's journal says what".to_owned(),
+        },
+        outcome => outcome,
+    }
+}
+
 /// A run that goes on.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -90,6 +113,10 @@ pub(super) struct Run {
     pub(super) holds_since_ms: Option<u64>,
     /// What each check has found last.
     pub(super) found: BTreeMap<String, bool>,
+    /// Since when something cannot be looked at.
+    pub(super) blind_since_ms: Option<u64>,
+    /// Shortcuts that were seen while it was verified.
+    pub(super) shortcuts: BTreeMap<Shortcut, String>,
 }
 
 impl Run {
@@ -110,6 +137,8 @@ impl Run {
             is_under_way: false,
             holds_since_ms: None,
             found: BTreeMap::new(),
+            blind_since_ms: None,
+            shortcuts: BTreeMap::new(),
         }
     }
 
@@ -118,6 +147,8 @@ impl Run {
         self.since_ms = now_ms;
         self.is_under_way = false;
         self.holds_since_ms = None;
+        self.blind_since_ms = None;
+        self.shortcuts.clear();
         if effect == Effect::Break {
             self.saved.baseline_ms = Some(now_ms);
         }
@@ -136,9 +167,7 @@ impl Run {
             .map_or(0, |scenario| scenario.sealed.hints.len());
         let hints = u32::try_from(hints).unwrap_or(u32::MAX);
         let mut life = self.saved.life.clone();
-        if life.phase == Phase::Preparing {
-            life.moments.broken = None;
-        }
+        life.outcome = life.outcome.map(public);
         Standing {
             run: self.id,
             scenario: self.saved.scenario.clone(),
@@ -147,6 +176,21 @@ impl Run {
             hints_left: hints.saturating_sub(self.saved.hints),
             is_diagnosed: self.saved.is_diagnosed,
         }
+    }
+
+    /// What a controller that begins anew cannot go on with, in words.
+    pub(super) fn cannot_go_on(&self) -> Option<&'static str> {
+        if self.saved.doing.is_some() {
+            return Some("the controller was restarted while it did a step");
+        }
+        let holds_session = |(number, entry): (usize, &plan::Entry)| {
+            let is_held = matches!(&entry.action, Action::Sql(sql) if sql.hold);
+            is_held && self.saved.done.get(number) == Some(&true)
+        };
+        let mut entries = self.plan.entries.iter().enumerate();
+        entries
+            .any(holds_session)
+            .then_some("the controller was restarted, and a session that it kept open is gone")
     }
 
     /// When the learner's time is up.

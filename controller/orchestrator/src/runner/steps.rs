@@ -127,6 +127,7 @@ impl<L: Lab> Runner<L> {
         if let Some(done) = run.saved.done.get_mut(number) {
             *done = true;
         }
+        run.saved.doing = Some(number);
         // Kept first: a step that was begun is never begun again.
         self.keep()?;
         self.note(
@@ -136,7 +137,12 @@ impl<L: Lab> Runner<L> {
                 is_noise: entry.is_noise,
             },
         )?;
-        match self.act(now_ms, &entry).await {
+        let acted = self.act(now_ms, &entry).await;
+        if let Some(run) = &mut self.run {
+            run.saved.doing = None;
+        }
+        self.keep()?;
+        match acted {
             Ok(()) => Ok(Ok(())),
             Err(StepError::Store(error)) => Err(error),
             Err(StepError::Lab(error)) if entry.is_noise => {
@@ -162,6 +168,14 @@ impl<L: Lab> Runner<L> {
                         reason: "it cannot be read".to_owned(),
                     }));
                 };
+                // One of the same name is done once more, not twice at once.
+                let earlier = self
+                    .run
+                    .as_mut()
+                    .and_then(|run| run.saved.faults.remove(step.name.as_str()));
+                if let Some(id) = earlier {
+                    self.lab.clear(id).await?;
+                }
                 let id = self.lab.inject(request).await?;
                 if let Some(run) = &mut self.run {
                     run.saved.faults.insert(step.name.value.clone(), id);
@@ -225,20 +239,40 @@ impl<L: Lab> Runner<L> {
         checks: &[Check],
         is_public: bool,
     ) -> Result<bool, StoreError> {
-        let mut all = true;
+        Ok(self.look(now_ms, checks, is_public).await? == Some(true))
+    }
+
+    /// The same; nothing where something cannot be looked at and everything else holds.
+    pub(super) async fn look(
+        &mut self,
+        now_ms: u64,
+        checks: &[Check],
+        is_public: bool,
+    ) -> Result<Option<bool>, StoreError> {
+        let (mut all, mut is_blind) = (true, false);
         for check in checks {
             let Some(run) = &self.run else {
-                return Ok(false);
+                return Ok(Some(false));
             };
-            let (holds, found) = match self.lab.check(check, &run.saved.faults).await {
+            let looked = self.lab.check(check, &run.saved.faults).await;
+            let (holds, found) = match looked {
                 Ok(found) => (found.holds, found.found),
-                // What cannot be looked at does not hold.
-                Err(error) => (false, error.to_string()),
+                Err(error) => {
+                    tracing::warn!(%check, %error, "a check cannot be looked at");
+                    is_blind = true;
+                    continue;
+                }
             };
             all &= holds;
-            let name = check.to_string();
+            // A query, or a fault's name, may be the answer.
+            let (name, found) = if check.is_public() {
+                (check.to_string(), found)
+            } else {
+                ("another check".to_owned(), String::new())
+            };
+            let key = check.to_string();
             let is_new = match &mut self.run {
-                Some(run) if is_public => run.found.insert(name.clone(), holds) != Some(holds),
+                Some(run) if is_public => run.found.insert(key, holds) != Some(holds),
                 _ => false,
             };
             if is_new {
@@ -252,6 +286,10 @@ impl<L: Lab> Runner<L> {
                 )?;
             }
         }
-        Ok(all)
+        Ok(match (all, is_blind) {
+            (false, _) => Some(false),
+            (true, true) => None,
+            (true, false) => Some(true),
+        })
     }
 }

@@ -18,11 +18,11 @@ use crate::fake::{Fake, FakeLab};
 
 const TICK_MS: u64 = 500;
 
-fn library() -> Library {
+fn library(holds: bool) -> Library {
     let files = template::named("a-drill").unwrap();
     let mut scenario = Scenario::read(&files.brief, &files.sealed).unwrap();
     // Something that a reset does not take back by itself, too.
-    let step = serde_json::json!({"at": "0s", "do": {"sql": {"do": "DROP INDEX a", "undo": "CREATE INDEX a"}}});
+    let step = serde_json::json!({"at": "0s", "do": {"sql": {"do": "DROP INDEX a", "undo": "CREATE INDEX a", "hold": holds}}});
     let text = files
         .sealed
         .replace("steps:\n", &format!("steps:\n  - {step}\n"));
@@ -36,18 +36,21 @@ struct Bench {
     lab: FakeLab,
     runner: Runner<FakeLab>,
     now_ms: u64,
+    /// Whether the scenario keeps a session open.
+    holds: bool,
 }
 
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let lab = FakeLab::default();
-        let runner = open(&directory, &lab, 0, false);
+        let runner = open(&directory, &lab, 0, false, false);
         Self {
             directory,
             lab,
             runner,
             now_ms: 1_000,
+            holds: false,
         }
     }
 
@@ -115,11 +118,17 @@ impl Bench {
         if rebooted {
             self.lab.with(Fake::reboot);
         }
-        self.runner = open(&self.directory, &self.lab, self.now_ms, rebooted);
+        self.runner = open(
+            &self.directory,
+            &self.lab,
+            self.now_ms,
+            rebooted,
+            self.holds,
+        );
     }
 
     fn repair(&self) {
-        let library = library();
+        let library = library(false);
         for step in &library["a-drill"].sealed.reference.repair {
             if let Repair::Config(config) = &step.value {
                 Self::block_on(self.lab.configure(config)).unwrap();
@@ -128,7 +137,7 @@ impl Bench {
     }
 
     fn texts(&self) -> Vec<String> {
-        let entries = self.runner.public_entries(0).unwrap();
+        let (_, entries) = self.runner.public_entries(0).unwrap();
         entries
             .iter()
             .map(|entry| serde_json::to_string(&entry.what).unwrap())
@@ -141,12 +150,13 @@ fn open(
     lab: &FakeLab,
     now_ms: u64,
     rebooted: bool,
+    holds: bool,
 ) -> Runner<FakeLab> {
     let store = Store::open(&directory.path().join("drills.db")).unwrap();
     Runner::open(
         lab.clone(),
         store,
-        library(),
+        library(holds),
         Mode::Assessed,
         now_ms,
         rebooted,
@@ -239,6 +249,89 @@ fn a_shortcut_makes_it_void() {
     let score = bench.runner.score().unwrap();
     assert_eq!(score.verdict, Verdict::Fail);
     assert_eq!(score.shortcuts, [Shortcut::TrafficShed]);
+}
+
+#[test]
+fn a_fault_that_is_gone_is_the_labs_failure_and_no_repair() {
+    let mut bench = Bench::investigating();
+    bench.say(right());
+    // The injector has begun anew, or somebody has cleared it.
+    bench.lab.with(|lab| lab.faults.clear());
+    bench.say(Command::Submit);
+    bench.until(Phase::Resetting);
+    let outcome = bench.runner.outcome();
+    assert!(
+        matches!(outcome, Some(Outcome::LabError { reason }) if reason.contains("in force no longer")),
+        "{outcome:?}"
+    );
+    // Which fault it was is not told.
+    let told = bench.texts().join("\n");
+    assert!(!told.contains("bursts"), "{told}");
+    bench.until_closed();
+}
+
+#[test]
+fn what_cannot_be_looked_at_for_a_moment_is_nobodys_failure() {
+    let mut bench = Bench::investigating();
+    bench.say(right());
+    bench.repair();
+    bench.tick();
+    bench.say(Command::Submit);
+    bench.tick();
+    bench.lab.with(|lab| lab.fails = Some("check"));
+    for _ in 0..30 {
+        bench.tick();
+    }
+    assert_eq!(bench.runner.phase(), Some(Phase::Verifying));
+    bench.lab.with(|lab| lab.fails = None);
+    bench.until(Phase::Debrief);
+    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Pass);
+    // For long, it is the lab's.
+    let mut bench = Bench::investigating();
+    bench.say(right());
+    bench.say(Command::Submit);
+    bench.lab.with(|lab| lab.fails = Some("check"));
+    bench.until(Phase::Resetting);
+    assert!(matches!(
+        bench.runner.outcome(),
+        Some(Outcome::LabError { .. })
+    ));
+}
+
+#[test]
+fn nobody_gets_time_by_submitting_again_and_again() {
+    let mut bench = Bench::investigating();
+    bench.say(right());
+    let until_ms = bench.runner.standing().unwrap().until_ms.unwrap();
+    bench.now_ms = until_ms + 1;
+    let refusal = bench.tell(Command::Submit).unwrap_err().to_string();
+    assert!(refusal.contains("the incident is over"), "{refusal}");
+    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Timeout);
+}
+
+#[test]
+fn a_session_that_is_gone_with_the_controller_ends_the_run() {
+    let mut bench = Bench::new();
+    bench.holds = true;
+    bench.crash(false);
+    bench.say(Command::Start {
+        id: "a-drill".to_owned(),
+        seed: 7,
+    });
+    bench.until(Phase::Investigating);
+    assert_eq!(bench.lab.with(|lab| lab.held), 1);
+    bench.crash(false);
+    assert_eq!(bench.runner.phase(), Some(Phase::Resetting));
+    bench.until_closed();
+    bench.lab.with(|lab| lab.assert_clean());
+}
+
+#[test]
+fn what_is_usual_outlives_the_controller() {
+    let mut bench = Bench::investigating();
+    bench.lab.with(|lab| lab.usual.clear());
+    bench.crash(false);
+    assert_eq!(bench.lab.with(|lab| lab.usual.clone()), "as it was");
 }
 
 #[test]
@@ -367,7 +460,7 @@ fn the_same_seed_does_the_same_at_the_same_times() {
     let done = || {
         let mut bench = Bench::investigating();
         bench.until(Phase::Debrief);
-        let entries = bench.runner.public_entries(0).unwrap();
+        let (_, entries) = bench.runner.public_entries(0).unwrap();
         let times: Vec<(u64, String)> = entries
             .into_iter()
             .filter(|entry| matches!(entry.what, Happened::Did { .. } | Happened::Told { .. }))

@@ -272,8 +272,11 @@ impl Life {
                 lost("the machine was restarted, and what was broken with it"),
             ),
             Phase::Investigating | Phase::Verifying => {
-                // Nobody has watched meanwhile.
+                // Nobody has watched meanwhile, and a submission that was not looked at to the end was none.
                 self.moments.holds_since = None;
+                if phase == Phase::Verifying {
+                    self.submissions = self.submissions.saturating_sub(1);
+                }
                 self.go(Phase::Investigating, Some(Effect::Watch))
             }
             Phase::Debrief => Some(Effect::Debrief),

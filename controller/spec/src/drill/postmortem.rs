@@ -146,12 +146,17 @@ pub fn postmortem(told: Told<'_>) -> Vec<Block> {
         Block::Heading(2, "Summary".to_owned()),
         blank("What happened, in two sentences, for somebody who was not there."),
         Block::Heading(2, "Impact".to_owned()),
-        Block::Paragraph(format!(
-            "{} requests were due: {} failed, {} were too slow for their users ({:.1} % together).",
-            impact.due,
-            impact.failed,
-            impact.slow,
-            impact.bad() * 100.0
+        Block::Paragraph(impact.map_or_else(
+            || "What users went through is not known.".to_owned(),
+            |impact| {
+                format!(
+                    "{} requests were due: {} failed, {} were too slow for their users ({:.1} % together).",
+                    impact.due,
+                    impact.failed,
+                    impact.slow,
+                    impact.bad() * 100.0
+                )
+            },
         )),
         blank("What did users see? What did it cost them?"),
         Block::Heading(2, "Timeline".to_owned()),
@@ -350,7 +355,7 @@ mod tests {
             failed: 10,
             slow: 40,
         };
-        let score = score(&scenario, &life, &entries, impact, Mode::Open);
+        let score = score(&scenario, &life, &entries, Some(impact), Mode::Open);
         check(Told {
             scenario: &scenario,
             seed: 7,

@@ -25,7 +25,7 @@ const MOST_COLLATERAL: f64 = 12.0;
 /// A diagnosis of fewer points than this is not one.
 const ENOUGH: u32 = 60;
 
-/// What users went through, as the load generator has it, in the learner's time.
+/// What users went through, as the load generator has it, since the break.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Impact {
     /// Requests that were due.
@@ -37,6 +37,19 @@ pub struct Impact {
 }
 
 impl Impact {
+    /// What came after an earlier count; a load that was begun anew in between counts from its own beginning.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        if earlier.due > self.due {
+            return self;
+        }
+        Self {
+            due: self.due - earlier.due,
+            failed: self.failed.saturating_sub(earlier.failed),
+            slow: self.slow.saturating_sub(earlier.slow),
+        }
+    }
+
     /// Which share of the requests was bad.
     #[must_use]
     pub fn bad(&self) -> f64 {
@@ -106,8 +119,8 @@ pub struct Score {
     pub hints: u32,
     /// Commands that were used.
     pub commands: u32,
-    /// What users went through.
-    pub impact: Impact,
+    /// What users went through; nothing where it is not known.
+    pub impact: Option<Impact>,
     /// Units that were touched and had nothing to do with it.
     pub collateral: Vec<String>,
     /// Shortcuts that make the repair void.
@@ -122,7 +135,7 @@ pub fn score(
     scenario: &Scenario,
     life: &Life,
     entries: &[Entry],
-    impact: Impact,
+    impact: Option<Impact>,
     mode: Mode,
 ) -> Score {
     let sealed = &scenario.sealed;
@@ -309,7 +322,15 @@ fn speed(repair_ms: Option<u64>, limit_ms: u64) -> Part {
 }
 
 /// None where half of the requests were bad.
-fn users(is_repaired: bool, impact: Impact) -> Part {
+fn users(is_repaired: bool, impact: Option<Impact>) -> Part {
+    let Some(impact) = impact else {
+        return Part {
+            name: "users".to_owned(),
+            points: 0.0,
+            of: IMPACT,
+            why: "what users went through is not known".to_owned(),
+        };
+    };
     let share = (1.0 - impact.bad() / 0.5).clamp(0.0, 1.0);
     let why = format!(
         "{} of {} requests failed, {} were slow",

@@ -66,10 +66,6 @@ pub struct Load {
 pub struct Rate {
     /// Journeys a second.
     pub per_second: At<f64>,
-    /// Over which time it is reached.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub over: Option<HumanDuration>,
 }
 
 /// A change of configuration.
@@ -135,13 +131,7 @@ impl fmt::Display for Action {
                 shape,
                 rate: Some(rate),
             }) => write!(out, "load {} at {}/s", shape.value, rate.value),
-            Self::Rate(Rate { per_second, over }) => {
-                write!(out, "load at {}/s", per_second.value)?;
-                match over {
-                    Some(over) => write!(out, ", over {over}"),
-                    None => Ok(()),
-                }
-            }
+            Self::Rate(Rate { per_second }) => write!(out, "load at {}/s", per_second.value),
             Self::StopLoad(_) => out.write_str("stop the load"),
             Self::Config(Config { service, set }) => {
                 write!(out, "config {}:", service.value)?;

@@ -30,6 +30,17 @@ pub enum Check {
     Active(At<String>),
 }
 
+impl Check {
+    /// Whether a learner may know it: what users notice gives nothing away, a query may be the answer.
+    #[must_use]
+    pub const fn is_public(&self) -> bool {
+        matches!(
+            self,
+            Self::Goodput(_) | Self::Errors(_) | Self::Latency(_) | Self::Http(_)
+        )
+    }
+}
+
 /// A share, bounded on one side at least.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

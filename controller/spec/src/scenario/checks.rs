@@ -12,14 +12,7 @@ use super::{
 use crate::{HumanDuration, file::FileError};
 
 /// Units that a scenario may restart, start and stop, by their short names.
-const UNITS: [&str; 6] = [
-    "gateway",
-    "api@1",
-    "api@2",
-    "inventory",
-    "worker",
-    "postgresql",
-];
+const UNITS: [&str; 5] = ["gateway", "api@1", "api@2", "inventory", "postgresql"];
 
 /// Services that have a configuration; `api` is both servers.
 const SERVICES: [&str; 5] = ["gateway", "inventory", "api", "api@1", "api@2"];

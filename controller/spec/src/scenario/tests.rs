@@ -179,6 +179,18 @@ fn what_is_wrong_is_told_with_its_place_and_what_would_be_right() {
         ),
         (
             SEALED,
+            "set: {upstreams: [{address: \"127.0.0.1:8102\"}]}",
+            "set: {upstreams.0.weight: 1}",
+            "a list is set as a whole",
+        ),
+        (
+            BRIEF,
+            "minutes: 30",
+            "minutes: 60",
+            "a fault holds for an hour at most",
+        ),
+        (
+            SEALED,
             "service: gateway",
             "service: nginx",
             "service: there is no `nginx`",

@@ -88,7 +88,7 @@ fn of(life: &Life, happened: Vec<Happened>, impact: Impact) -> Score {
         &scenario(),
         life,
         &entries(happened),
-        impact,
+        Some(impact),
         Mode::Assessed,
     )
 }
@@ -173,6 +173,17 @@ fn hints_collateral_and_repairs_that_were_none_cost_something_and_are_told() {
         "{:?}",
         score.parts
     );
+}
+
+#[test]
+fn what_is_not_known_earns_nothing_and_what_was_before_does_not_count() {
+    let scenario = scenario();
+    let happened = entries(vec![diagnosed(right())]);
+    let score = score(&scenario, &repaired(), &happened, None, Mode::Open);
+    assert_eq!(score.total, 90.0);
+    let impact = |due, failed, slow| Impact { due, failed, slow };
+    assert_eq!(impact(100, 5, 3).since(impact(60, 5, 1)), impact(40, 0, 2));
+    assert_eq!(impact(10, 1, 0).since(impact(60, 5, 1)), impact(10, 1, 0));
 }
 
 proptest! {

@@ -11,6 +11,9 @@ use crate::scenario::{
     sealed::{Repair, Step},
 };
 
+/// A drill's time at most, if a fault is to hold for all of it.
+const LONGEST_MINUTES: u32 = 50;
+
 /// A scenario's steps, with what can be referred to.
 pub(super) struct Steps<'a> {
     sealed: &'a Sealed,
@@ -85,6 +88,16 @@ impl<'a> Steps<'a> {
             Action::Config(given) => config(given, wrong),
             Action::Restart(unit) => wrong.one_of("restart", unit, &UNITS),
             Action::Fault(fault) => {
+                let lasts = fault.with.contains_key("for");
+                wrong.unless(
+                    lasts || self.minutes.is_none_or(|minutes| minutes <= LONGEST_MINUTES),
+                    &fault.name,
+                    || {
+                        format!(
+                            "name: a fault holds for an hour at most: say how long (`for`), or use {LONGEST_MINUTES} minutes at most in scenario.yaml"
+                        )
+                    },
+                );
                 if let Err(errors) = fault.request(None) {
                     wrong.0.extend(errors);
                 }
@@ -214,6 +227,13 @@ fn config(config: &Config, wrong: &mut Wrong) {
     wrong.unless(!config.set.is_empty(), &config.set, || {
         "set: is empty; say which fields change".to_owned()
     });
+    for path in config.set.keys() {
+        // A merge patch puts an object in a list's place.
+        let has_index = path.split('.').any(|part| part.parse::<usize>().is_ok());
+        wrong.unless(!has_index, &config.set, || {
+            format!("set: `{path}` is not allowed; a list is set as a whole")
+        });
+    }
 }
 
 /// One thing that a solution does.
