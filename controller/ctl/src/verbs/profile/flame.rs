@@ -185,16 +185,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn frame(name: &str, own: i64, children: Vec<Frame>) -> Frame {
-        Frame {
-            name: name.to_owned(),
-            total: own + children.iter().map(|child| child.total).sum::<i64>(),
-            own,
-            children,
-        }
-    }
+    use super::{super::tree::tests::frame, *};
 
     #[test]
     fn widths_are_weights_and_callees_stand_above_within_their_callers() {

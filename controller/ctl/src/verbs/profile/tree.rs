@@ -114,12 +114,13 @@ pub(super) fn folded(root: &Frame) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use observastack_spec::profile::StackReport;
 
     use super::*;
 
-    fn frame(name: &str, own: i64, children: Vec<Frame>) -> Frame {
+    /// A function that weighs so much itself.
+    pub(in super::super) fn frame(name: &str, own: i64, children: Vec<Frame>) -> Frame {
         Frame {
             name: name.to_owned(),
             total: own + children.iter().map(|child| child.total).sum::<i64>(),
