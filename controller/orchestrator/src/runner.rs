@@ -19,7 +19,7 @@ use observastack_spec::{
         postmortem::{self, Told},
         score::{Mode, Score},
     },
-    scenario::{Scenario, plan},
+    scenario::Scenario,
 };
 use tracing::{info, warn};
 
@@ -225,15 +225,19 @@ impl<L: Lab> Runner<L> {
     /// # Errors
     /// The store's; nothing is done then that it could not keep.
     pub async fn tick(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        match self.phase() {
-            None | Some(Phase::Debrief) => Ok(()),
+        let Some(run) = &self.run else {
+            return Ok(());
+        };
+        match (run.saved.life.phase, run.scenario.clone()) {
+            (Phase::Resetting, _) => self.reset(now_ms).await,
             // It was over, and could not be kept.
-            Some(Phase::Closed) => self.keep(),
-            Some(Phase::Preparing) => self.prepare(now_ms).await,
-            Some(Phase::Breaking) => self.break_it(now_ms).await,
-            Some(Phase::Investigating) => self.watch(now_ms).await,
-            Some(Phase::Verifying) => self.verify(now_ms).await,
-            Some(Phase::Resetting) => self.reset(now_ms).await,
+            (Phase::Closed, _) => self.keep(),
+            (Phase::Preparing, Some(scenario)) => self.prepare(now_ms, &scenario).await,
+            (Phase::Breaking, Some(scenario)) => self.break_it(now_ms, &scenario).await,
+            (Phase::Investigating, Some(scenario)) => self.watch(now_ms, &scenario).await,
+            (Phase::Verifying, Some(scenario)) => self.verify(now_ms, &scenario).await,
+            // Read until somebody says so; and without its scenario a run is on its way back already.
+            (Phase::Debrief, _) | (_, None) => Ok(()),
         }
     }
 
@@ -311,12 +315,7 @@ impl<L: Lab> Runner<L> {
             known: self.library.keys().cloned().collect(),
         })?;
         let (life, effect) = Life::begin(now_ms);
-        let saved = Saved::new(
-            &scenario,
-            seed,
-            life,
-            plan::plan(&scenario, seed).entries.len(),
-        );
+        let saved = Saved::new(&scenario, seed, life);
         let number = self.store.begin(id, now_ms, &saved)?;
         let mut run = Run::taken_up(number, saved, Some(scenario));
         run.begin(effect, now_ms);

@@ -6,7 +6,7 @@ use observastack_spec::{
         log::Happened,
         score::score,
     },
-    scenario::{action::Action, check::Check, plan::Moment},
+    scenario::{Scenario, action::Action, check::Check, plan::Moment},
 };
 use tracing::{error, warn};
 
@@ -27,10 +27,11 @@ const SETTLES_MS: u64 = 20_000;
 
 impl<L: Lab> Runner<L> {
     /// Brings the lab to its baseline, begins the load, and looks until the baseline holds.
-    pub(super) async fn prepare(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        let Some(scenario) = self.run.as_ref().and_then(|run| run.scenario.clone()) else {
-            return Ok(());
-        };
+    pub(super) async fn prepare(
+        &mut self,
+        now_ms: u64,
+        scenario: &Scenario,
+    ) -> Result<(), StoreError> {
         if !self.is_under_way() {
             let prepared = match self.take_back().await? {
                 Ok(()) => self.lab.begin_load(&scenario.sealed.load).await,
@@ -51,10 +52,11 @@ impl<L: Lab> Runner<L> {
     }
 
     /// Does the steps until it is broken.
-    pub(super) async fn break_it(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        let Some(scenario) = self.run.as_ref().and_then(|run| run.scenario.clone()) else {
-            return Ok(());
-        };
+    pub(super) async fn break_it(
+        &mut self,
+        now_ms: u64,
+        scenario: &Scenario,
+    ) -> Result<(), StoreError> {
         if let Err(error) = self.due(now_ms).await? {
             return self.failed(now_ms, &error);
         }
@@ -85,10 +87,11 @@ impl<L: Lab> Runner<L> {
     }
 
     /// The learner's time.
-    pub(super) async fn watch(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        let Some(scenario) = self.run.as_ref().and_then(|run| run.scenario.clone()) else {
-            return Ok(());
-        };
+    pub(super) async fn watch(
+        &mut self,
+        now_ms: u64,
+        scenario: &Scenario,
+    ) -> Result<(), StoreError> {
         if let Err(error) = self.due(now_ms).await? {
             return self.failed(now_ms, &error);
         }
@@ -126,10 +129,11 @@ impl<L: Lab> Runner<L> {
     }
 
     /// The learner says that it is repaired: what was done once is done once more, and then it has to hold.
-    pub(super) async fn verify(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        let Some(scenario) = self.run.as_ref().and_then(|run| run.scenario.clone()) else {
-            return Ok(());
-        };
+    pub(super) async fn verify(
+        &mut self,
+        now_ms: u64,
+        scenario: &Scenario,
+    ) -> Result<(), StoreError> {
         if let Err(error) = self.due(now_ms).await? {
             return self.failed(now_ms, &error);
         }

@@ -51,14 +51,14 @@ pub struct Saved {
 
 impl Saved {
     /// A run that begins.
-    pub(super) fn new(scenario: &Scenario, seed: u64, life: Life, entries: usize) -> Self {
+    pub(super) fn new(scenario: &Scenario, seed: u64, life: Life) -> Self {
         Self {
             scenario: scenario.brief.id.value.clone(),
             version: scenario.brief.version.value,
             seed,
             life,
             baseline_ms: None,
-            done: vec![false; entries],
+            done: Vec::new(),
             faults: BTreeMap::new(),
             hints: 0,
             is_diagnosed: false,
@@ -120,7 +120,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn taken_up(id: i64, saved: Saved, scenario: Option<Arc<Scenario>>) -> Self {
+    pub(super) fn taken_up(id: i64, mut saved: Saved, scenario: Option<Arc<Scenario>>) -> Self {
         let plan = scenario.as_ref().map_or_else(
             || Plan {
                 seed: saved.seed,
@@ -128,6 +128,7 @@ impl Run {
             },
             |scenario| plan::plan(scenario, saved.seed),
         );
+        saved.done.resize(plan.entries.len(), false);
         Self {
             id,
             since_ms: saved.life.moments.began,
