@@ -1,6 +1,6 @@
 //! Whether a unit that is not running may be a target: systemd is asked, in its own words.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
@@ -17,6 +17,9 @@ pub(crate) enum Standing {
     Unclear(String),
 }
 
+/// How long systemd may take to answer: it is slow while many units end and start at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Asks systemd about a unit.
 pub(crate) async fn standing(unit: &str, slices: &[String]) -> Standing {
     let mut show = Command::new("systemctl");
@@ -28,7 +31,7 @@ pub(crate) async fn standing(unit: &str, slices: &[String]) -> Standing {
     ])
     .stdin(Stdio::null())
     .kill_on_drop(true);
-    match tokio::time::timeout(std::time::Duration::from_secs(3), show.output()).await {
+    match tokio::time::timeout(PATIENCE, show.output()).await {
         Ok(Ok(output)) if output.status.success() => {
             read(unit, &String::from_utf8_lossy(&output.stdout), slices)
         }
@@ -36,7 +39,7 @@ pub(crate) async fn standing(unit: &str, slices: &[String]) -> Standing {
             Standing::Unclear(String::from_utf8_lossy(&output.stderr).trim().to_owned())
         }
         Ok(Err(error)) => Standing::Unclear(format!("cannot run systemctl: {error}")),
-        Err(_) => Standing::Unclear("systemctl did not answer within 3 s".to_owned()),
+        Err(_) => Standing::Unclear(format!("systemctl did not answer within {PATIENCE:?}")),
     }
 }
 

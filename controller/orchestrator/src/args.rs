@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "CONNECTION",
-        default_value = "host=/run/observastack/postgresql port=5440 dbname=shop user=postgres application_name=observastack-controller"
+        default_value = "host=/run/observastack/postgresql port=5440 dbname=shop user=controller application_name=observastack-controller"
     )]
     pub(crate) database: String,
 }

@@ -27,15 +27,16 @@ pub(crate) const POSTGRESQL: &str = "observastack-postgresql.service";
 pub(crate) const GUARD: &str = "observastack-guard.service";
 pub(crate) const INJECTOR: &str = "observastack-injector.service";
 pub(crate) const COLLECTOR: &str = "observastack-collector.service";
+pub(crate) const CONTROLLER: &str = "observastack-controller.service";
 pub(crate) const LOADGEN: &str = "observastack-loadgen.service";
 pub(crate) const OBSERVER: &str = "observastack-observer.service";
 pub(crate) const PROMETHEUS: &str = "observastack-prometheus.service";
 pub(crate) const SUT_SLICE: &str = "observastack-sut.slice";
 
 /// Every unit that runs all the time.
-pub(crate) const UNITS: [&str; 11] = [
+pub(crate) const UNITS: [&str; 12] = [
     GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, GUARD, INJECTOR, COLLECTOR, PROMETHEUS, LOADGEN,
-    OBSERVER,
+    OBSERVER, CONTROLLER,
 ];
 
 /// The units that faults may break.
@@ -246,6 +247,7 @@ pub(crate) fn repair() -> Result<()> {
     command::output(&["systemctl", "stop", "observastack-revert-*.timer"])?;
     // A unit may not be able to start before its fault is cleared.
     command::output(&["systemctl", "start", GUARD, INJECTOR])?;
+    end_drill()?;
     ctl(&["panic", "--lift"])?;
     ctl(&["clear", "--all"])?;
     command::output(&[&["systemctl", "start", "observastack.target"], &UNITS[..]].concat())?;
@@ -262,6 +264,20 @@ pub(crate) fn repair() -> Result<()> {
         )?;
     }
     wait_healthy()
+}
+
+/// Ends a drill that a test has left going: its controller would put back what the repair changes.
+fn end_drill() -> Result<()> {
+    let goes_on = || -> Result<bool> {
+        let ran = ctl_ran(&["drill", "status"])?;
+        let now: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+        Ok(ran.code == 0 && !now["run"].is_null())
+    };
+    if goes_on()? {
+        let _ = ctl_ran(&["drill", "abort"])?;
+        wait::until_true(wait::SOON, "no drill goes on", || Ok(!goes_on()?))?;
+    }
+    Ok(())
 }
 
 /// Thaws what a test may have left frozen: nothing else in the repair works on a frozen unit.

@@ -8,9 +8,11 @@ mod collector;
 mod collector_disk;
 mod config;
 mod connect_error;
+mod controller;
 mod cpu_stress;
 mod disk_full;
 mod drain;
+mod drills;
 mod dry_run;
 mod engine_chaos;
 mod expiry;
@@ -96,6 +98,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         shop::tests(),
         cli::tests(),
         hardening::tests(),
+        controller::tests(),
         prometheus::tests(),
         otlp::tests(),
         collector::tests(),
@@ -135,6 +138,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         panic::tests(),
         way_back::tests(),
         engine_chaos::tests(),
+        drills::tests(),
     ]
     .into_iter()
     .flatten()

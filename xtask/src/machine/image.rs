@@ -69,6 +69,7 @@ pub(crate) fn vm() -> Result<Rootfs> {
             "dmsetup",
             "e2fsprogs",
             "prometheus",
+            "polkitd",
         ])
         .collect();
     debian::image(&Recipe {

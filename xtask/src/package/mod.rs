@@ -14,13 +14,14 @@ use crate::{apt, build_ebpf, lock, paths};
 use tree::Tree;
 
 /// Programs of the workspace and where the package puts them.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("observastack-gateway", "usr/lib/observastack/bin"),
     ("observastack-api", "usr/lib/observastack/bin"),
     ("observastack-inventory", "usr/lib/observastack/bin"),
     ("observastack-collector", "usr/lib/observastack/bin"),
     ("observastack-injector", "usr/lib/observastack/bin"),
     ("observastack-observer", "usr/lib/observastack/bin"),
+    ("observastack-controller", "usr/lib/observastack/bin"),
     ("observastack-ctl", "usr/bin"),
     ("observastack-loadgen", "usr/bin"),
 ];
@@ -192,6 +193,15 @@ fn assemble(work: &Path, object: &Path) -> Result<Tree> {
         "usr/lib/observastack/ebpf/observer.bpf.o",
         0o644,
     )?;
+
+    for (file, mode) in [("scenario.yaml", 0o644), ("sealed.yaml", 0o640)] {
+        tree.files_of_folders(
+            &paths::root().join("controller/scenarios"),
+            "usr/lib/observastack/scenarios",
+            file,
+            mode,
+        )?;
+    }
 
     for program in FOR_PEOPLE {
         manual_and_completions(&tree, work, program)?;

@@ -51,6 +51,25 @@ impl Tree {
         self.write(path, &content, mode)
     }
 
+    /// Adds a file of this name from every folder in a folder.
+    pub(super) fn files_of_folders(
+        &self,
+        parent: &Path,
+        path: &str,
+        file: &str,
+        mode: u32,
+    ) -> Result<()> {
+        let folders = fs::read_dir(parent)
+            .with_context(|| format!("cannot read {} for the package", parent.display()))?;
+        for folder in folders {
+            let folder = folder?;
+            let name = folder.file_name();
+            let path = format!("{path}/{}/{file}", name.to_string_lossy());
+            self.copy(&folder.path().join(file), &path, mode)?;
+        }
+        Ok(())
+    }
+
     /// Adds what the manifest lists, one `SOURCE DEST MODE` a line, `#` for comments. `@VERSION@` is replaced in Debian's changelog.
     pub(super) fn manifest(&self, manifest: &Path, version: &str) -> Result<()> {
         let text = fs::read_to_string(manifest)

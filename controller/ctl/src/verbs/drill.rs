@@ -6,6 +6,7 @@ mod going;
 mod list;
 mod new;
 mod plan;
+mod prove;
 mod report;
 mod run;
 mod schema;
@@ -54,6 +55,7 @@ enum Wish {
     /// List the last runs and their scores.
     History,
     Run(run::Headless),
+    Prove(prove::Prove),
     New(new::New),
     Validate(validate::Validate),
     Plan(plan::Plan),
@@ -77,6 +79,7 @@ pub(crate) async fn run(drill: &Drill, json: bool) -> Result<ExitCode, Failure> 
         Wish::Report(report) => report::report(report, &controller()?, json).await,
         Wish::History => report::history(&controller()?, json).await,
         Wish::Run(headless) => run::run(headless, &controller()?, json).await,
+        Wish::Prove(prove) => prove::run(prove, &controller()?, json).await,
         Wish::New(new) => new::run(new, json),
         Wish::Validate(validate) => validate::run(validate, json),
         Wish::Plan(plan) => plan::run(plan, json),

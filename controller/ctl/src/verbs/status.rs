@@ -20,11 +20,12 @@ use crate::{
 const HEALTH: Duration = Duration::from_secs(2);
 
 /// What has no admin socket and answers on a port: the unit, the port, and what is asked for.
-const ON_PORTS: [(&str, u16, &str); 4] = [
+const ON_PORTS: [(&str, u16, &str); 5] = [
     ("observastack-collector.service", 4320, "/api/services"),
     ("observastack-prometheus.service", 9190, "/-/ready"),
     ("observastack-loadgen.service", 8305, "/metrics"),
     ("observastack-observer.service", 8306, "/metrics"),
+    ("observastack-controller.service", 8080, "/api/openapi.json"),
 ];
 
 /// Everything that `status` shows.

@@ -82,7 +82,13 @@ impl Failure {
             Standing::Elsewhere(slice) => format!(
                 "unit: `{unit}` is in {slice}, which is not a target; targets are units in {targets} (target_slices in the injector's configuration)"
             ),
-            Standing::Unclear(why) => format!("unit: cannot find out about `{unit}`: {why}"),
+            Standing::Unclear(why) => {
+                return Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    ErrorCode::Internal,
+                    format!("unit: cannot find out about `{unit}`: {why}; try again"),
+                );
+            }
             Standing::Unknown | Standing::Stopped => {
                 format!(
                     "unit: there is no unit `{unit}`; targets are units in {targets} (`observastack-ctl status` lists them)"

@@ -26,7 +26,10 @@ fn full(unit: &str) -> String {
 pub(super) async fn run(verb: &str, unit: &str) -> Result<(), LabError> {
     let what = format!("{verb} {unit}");
     let mut command = Command::new("systemctl");
-    command.args([verb, &full(unit)]).kill_on_drop(true);
+    command
+        .args(["--no-ask-password", verb, &full(unit)])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     let ran = tokio::time::timeout(TIMEOUT, command.output()).await;
     let output = match ran {
         Ok(output) => output.map_err(|error| failed(&what, error))?,

@@ -108,8 +108,8 @@ impl Run {
             201 => self
                 .active
                 .push(answer.json()?["id"].as_u64().context("no id")?),
-            // Too many on one unit, or a stop of what is stopped: said, and nothing is left of it.
-            409 | 422 | 500 => {
+            // Too many on one unit, a stop of what is stopped, or a systemd that is too busy to say: told, and nothing is left of it.
+            409 | 422 | 500 | 503 => {
                 let body = answer.json()?;
                 let error = body["error"].as_str().unwrap_or_default();
                 let kind = request["fault"]["kind"].as_str().unwrap_or_default();

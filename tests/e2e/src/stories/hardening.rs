@@ -8,15 +8,15 @@ use libtest_mimic::Trial;
 use crate::{
     command, figures,
     lab::{
-        self, API_1, API_2, COLLECTOR, CONFIGURED, GATEWAY, GUARD, INJECTOR, INVENTORY, LOADGEN,
-        OBSERVER, POSTGRESQL, PROMETHEUS,
+        self, API_1, API_2, COLLECTOR, CONFIGURED, CONTROLLER, GATEWAY, GUARD, INJECTOR, INVENTORY,
+        LOADGEN, OBSERVER, POSTGRESQL, PROMETHEUS,
     },
     story::test,
     systemd,
 };
 
-const UNPRIVILEGED: [&str; 8] = [
-    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, COLLECTOR, PROMETHEUS, LOADGEN,
+const UNPRIVILEGED: [&str; 9] = [
+    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, COLLECTOR, PROMETHEUS, LOADGEN, CONTROLLER,
 ];
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -101,6 +101,11 @@ fn users() -> Result<()> {
             "observastack-loadgen",
             "observastack-control.slice",
         ),
+        (
+            CONTROLLER,
+            "observastack-controller",
+            "observastack-control.slice",
+        ),
         (INJECTOR, "root", "observastack-control.slice"),
         (GUARD, "root", "observastack-control.slice"),
         (
@@ -158,6 +163,7 @@ fn capabilities() -> Result<()> {
         (INVENTORY, 0),
         (POSTGRESQL, 0),
         (LOADGEN, 0),
+        (CONTROLLER, 0),
     ] {
         let process = lab::main_process(unit)?.as_raw_nonzero();
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
@@ -223,7 +229,7 @@ fn sockets() -> Result<()> {
         let Some((host, port)) = address.rsplit_once(':') else {
             continue;
         };
-        if ["8001", "8101", "8102", "8200", "5440"].contains(&port) {
+        if ["8001", "8080", "8101", "8102", "8200", "5440"].contains(&port) {
             ensure!(host == "127.0.0.1", "{address} is open to the network");
         }
     }

@@ -7,7 +7,11 @@ use std::{
 };
 
 use clap::Args;
-use observastack_spec::scenario::{Scenario, answer::Diagnosis, sealed::Repair};
+use observastack_spec::scenario::{
+    Scenario,
+    answer::{Component, Diagnosis},
+    sealed::Repair,
+};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -26,23 +30,23 @@ const COMMAND: Duration = Duration::from_secs(120);
 #[derive(Debug, Args)]
 pub(crate) struct Headless {
     /// Its name.
-    id: String,
+    pub(super) id: String,
     /// What repeats it.
     #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    pub(super) seed: u64,
     /// `reference`, `noop`, `bad-fix:NAME`, or a command, which does its work with this program and ends.
     #[arg(long, value_name = "SOLVER")]
-    solver: String,
+    pub(super) solver: String,
     /// Where the scenarios are, for the solvers that know the answer.
     #[arg(
         long,
         value_name = "FOLDER",
         default_value = "/usr/lib/observastack/scenarios"
     )]
-    scenarios: PathBuf,
+    pub(super) scenarios: PathBuf,
     /// How long `noop` and a command may take, at most; the drill's own time if left out.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    within: Option<Duration>,
+    pub(super) within: Option<Duration>,
 }
 
 /// Runs it; the lab goes back to its baseline whatever comes of it.
@@ -51,24 +55,7 @@ pub(super) async fn run(
     controller: &Controller,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let solver = Solver::of(headless)?;
-    let wish = json!({"id": headless.id, "seed": headless.seed});
-    controller.say("/api/run", Some(&wish)).await?;
-    let judged = judge(&solver, headless, controller).await;
-    let (reset, back) = match until(controller, |_| true).await {
-        Ok(now) if phase(&now).is_empty() => (Ok(Value::Null), true),
-        Ok(now) if phase(&now) == "debrief" => {
-            (controller.say("/api/run/reset", None::<&()>).await, false)
-        }
-        // Already on its way back.
-        Ok(now) if phase(&now) == "resetting" => (Ok(Value::Null), false),
-        _ => (controller.say("/api/run/abort", None::<&()>).await, false),
-    };
-    reset?;
-    if !back {
-        until(controller, str::is_empty).await?;
-    }
-    let now = match judged {
+    let now = match taken(&Solver::of(headless)?, headless, controller).await? {
         Ok(now) => now,
         // Nobody was judged, which is not the same as a fail.
         Err(error) => {
@@ -86,6 +73,31 @@ pub(super) async fn run(
         output::line(ended(&now));
     }
     Ok(ExitCode::from(code(verdict)))
+}
+
+/// Takes a drill; how it stood when it was judged, or why it was not. The lab is back at its baseline then.
+pub(super) async fn taken(
+    solver: &Solver,
+    headless: &Headless,
+    controller: &Controller,
+) -> Result<Result<Value, Failure>, Failure> {
+    let wish = json!({"id": headless.id, "seed": headless.seed});
+    controller.say("/api/run", Some(&wish)).await?;
+    let judged = judge(solver, headless, controller).await;
+    let (reset, back) = match until(controller, |_| true).await {
+        Ok(now) if phase(&now).is_empty() => (Ok(Value::Null), true),
+        Ok(now) if phase(&now) == "debrief" => {
+            (controller.say("/api/run/reset", None::<&()>).await, false)
+        }
+        // Already on its way back.
+        Ok(now) if phase(&now) == "resetting" => (Ok(Value::Null), false),
+        _ => (controller.say("/api/run/abort", None::<&()>).await, false),
+    };
+    reset?;
+    if !back {
+        until(controller, str::is_empty).await?;
+    }
+    Ok(judged)
 }
 
 fn code(verdict: &str) -> u8 {
@@ -130,11 +142,11 @@ async fn judge(
 }
 
 /// Who takes the drill.
-enum Solver {
-    /// Does something, says what is wrong, and submits.
+pub(super) enum Solver {
+    /// Does something, says what is wrong if it knows it, and submits.
     Known {
         repair: Vec<Repair>,
-        diagnosis: Diagnosis,
+        diagnosis: Option<Diagnosis>,
     },
     /// Waits for the end.
     Nothing,
@@ -143,7 +155,16 @@ enum Solver {
 }
 
 impl Solver {
-    fn of(headless: &Headless) -> Result<Self, Failure> {
+    /// Knows what is wrong, does nothing about it, and says that it is repaired. Where nothing is wrong, that would be the solution: then it does not know.
+    pub(super) fn nothing(scenario: &Scenario) -> Self {
+        let diagnosis = scenario.sealed.reference.diagnosis.value.clone();
+        Self::Known {
+            repair: Vec::new(),
+            diagnosis: Some(diagnosis).filter(|said| said.component != Component::Nothing),
+        }
+    }
+
+    pub(super) fn of(headless: &Headless) -> Result<Self, Failure> {
         let known = || -> Result<Scenario, Failure> {
             let folder = headless.scenarios.join(&headless.id);
             read(&folder)?.map_err(|errors| Failure::Usage(lines(&folder, &errors)))
@@ -157,7 +178,7 @@ impl Solver {
                 let reference = known()?.sealed.reference;
                 Ok(Self::Known {
                     repair: steps(&reference.repair),
-                    diagnosis: reference.diagnosis.value,
+                    diagnosis: Some(reference.diagnosis.value),
                 })
             }
             solver => match solver.strip_prefix("bad-fix:") {
@@ -173,7 +194,7 @@ impl Solver {
                     })?;
                     Ok(Self::Known {
                         repair: steps(&fix.repair),
-                        diagnosis: sealed.reference.diagnosis.value,
+                        diagnosis: Some(sealed.reference.diagnosis.value),
                     })
                 }
                 None => Ok(Self::Command(solver.to_owned())),
@@ -190,9 +211,11 @@ impl Solver {
                 for step in repair {
                     do_it(step).await?;
                 }
-                controller
-                    .say("/api/run/diagnosis", Some(diagnosis))
-                    .await?;
+                if let Some(diagnosis) = diagnosis {
+                    controller
+                        .say("/api/run/diagnosis", Some(diagnosis))
+                        .await?;
+                }
                 controller.say("/api/run/submit", None::<&()>).await?;
                 Ok(())
             }

@@ -1,0 +1,165 @@
+//! Drills on the lab as it is: each breaks it, is repaired by its reference and by nothing else, and leaves nothing.
+
+use std::{fs, thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use super::controller::{API, token};
+use crate::{
+    command, figures, http,
+    lab::{self, CONTROLLER, CTL},
+    machine::Machine,
+    story::test,
+    systemd, wait,
+};
+
+/// Where the package has them.
+const SCENARIOS: &str = "/usr/lib/observastack/scenarios";
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test("drills::all_of_the_package_can_be_taken", known),
+        test("drills::grey_loss_is_proven", || proven("grey-loss")),
+        test("drills::db_lock_holder_is_proven", || {
+            proven("db-lock-holder")
+        }),
+        test("drills::stale_secret_is_proven", || proven("stale-secret")),
+        test("drills::all_quiet_is_proven", || proven("all-quiet")),
+        test("drills::one_outlives_its_controller", outlives),
+        test(
+            "drills::aborted_at_any_moment_they_leave_the_machine_as_it_was",
+            aborted,
+        ),
+    ]
+}
+
+/// Their names, by the package's folders.
+fn names() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for folder in fs::read_dir(SCENARIOS)? {
+        names.push(folder?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    ensure!(!names.is_empty(), "{SCENARIOS} is empty");
+    Ok(names)
+}
+
+fn known() -> Result<()> {
+    let mut listed: Vec<String> = Vec::new();
+    for drill in lab::ctl(&["drill", "list"])?
+        .as_array()
+        .context("no list")?
+    {
+        listed.push(drill["id"].as_str().context("no id")?.to_owned());
+    }
+    listed.sort_unstable();
+    ensure!(listed == names()?, "the controller knows {listed:?}");
+    for name in listed {
+        let folder = format!("{SCENARIOS}/{name}");
+        command::output(&[CTL, "drill", "validate", &folder])?;
+        command::output(&[CTL, "drill", "plan", &folder, "--seed", "7"])?;
+    }
+    Ok(())
+}
+
+/// By its own proof: nothing and every bad fix fail, the reference passes, and what is left on the machine is what was there.
+fn proven(id: &str) -> Result<()> {
+    lab::wait_healthy()?;
+    let before = Machine::now()?;
+    let ran = lab::ctl_ran(&["drill", "prove", id])?;
+    let proof: Value = serde_json::from_str(&ran.stdout)
+        .with_context(|| format!("{}: {}{}", ran.line, ran.stdout, ran.stderr))?;
+    for run in proof["runs"].as_array().context("no runs")? {
+        figures::note(format!(
+            "{id}, {}: {} with {} points of the diagnosis after {} s",
+            run["solver"], run["verdict"], run["points"], run["seconds"]
+        ));
+    }
+    ensure!(ran.code == 0 && proof["proven"] == true, "{proof:#}");
+    ensure!(idle()?, "a run goes on");
+    wait::until_true(wait::SOON, "the machine is as before", || {
+        Machine::now()?.expect(&before).map(|()| true)
+    })
+}
+
+/// How the run stands.
+fn now() -> Result<Value> {
+    lab::ctl(&["drill", "status"])
+}
+
+fn phase() -> Result<String> {
+    let now = now()?;
+    Ok(now["run"]["life"]["phase"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+fn idle() -> Result<bool> {
+    Ok(now()?["run"].is_null())
+}
+
+fn start(id: &str, seed: u64) -> Result<()> {
+    let body = format!(r#"{{"id": "{id}", "seed": {seed}}}"#);
+    let url = format!("{API}/api/run");
+    let kind = "content-type: application/json";
+    let token = token("learner")?;
+    let answer = http::curl(&["-H", &token, "-H", kind, "-d", &body, &url])?;
+    ensure!(
+        answer.status == 200 || answer.status == 201 || answer.status == 202,
+        "a start was answered {}: {}",
+        answer.status,
+        answer.body
+    );
+    Ok(())
+}
+
+fn abort_and_wait() -> Result<()> {
+    lab::ctl(&["drill", "abort"])?;
+    wait::until_true(wait::SOON, "the lab is back at its baseline", idle)
+}
+
+fn outlives() -> Result<()> {
+    let before = Machine::now()?;
+    start("grey-loss", 3)?;
+    wait::until_true(wait::SOON, "the incident has begun", || {
+        Ok(phase()? == "investigating")
+    })?;
+    let run = now()?["run"]["id"].clone();
+    systemd::kill_9(CONTROLLER)?;
+    wait::until_true(wait::SOON, "the controller answers again", || {
+        Ok(lab::ctl_ran(&["drill", "status"])?.code == 0)
+    })?;
+    ensure!(
+        now()?["run"]["id"] == run && phase()? == "investigating",
+        "{}",
+        now()?
+    );
+    abort_and_wait()?;
+    wait::until_true(wait::SOON, "the machine is as before", || {
+        Machine::now()?.expect(&before).map(|()| true)
+    })
+}
+
+fn aborted() -> Result<()> {
+    let before = Machine::now()?;
+    let names = names()?;
+    // Other moments each time, spread over what comes before and after the break.
+    for (number, name) in names.iter().cycle().take(6.max(names.len())).enumerate() {
+        start(name, number as u64 + 1)?;
+        thread::sleep(Duration::from_millis(700 * (number as u64 * 7 % 11)));
+        abort_and_wait()?;
+        ensure!(
+            lab::faults()?
+                .iter()
+                .all(|fault| fault["state"] != "active"),
+            "{name} has left a fault"
+        );
+    }
+    lab::wait_healthy()?;
+    wait::until_true(wait::SOON, "the machine is as before", || {
+        Machine::now()?.expect(&before).map(|()| true)
+    })
+}
