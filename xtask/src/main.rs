@@ -6,6 +6,7 @@ mod apt;
 mod bench;
 mod build_ebpf;
 mod debian;
+mod drills;
 mod e2e;
 mod fingerprint;
 mod guest_tools;

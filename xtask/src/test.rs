@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::results::Totals;
-use crate::{e2e, interop, lint, unit, vm, vm_lane};
+use crate::{drills, e2e, interop, lint, unit, vm, vm_lane};
 
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -23,6 +23,8 @@ pub(crate) enum Lane {
     E2e,
     /// The installed lab in a QEMU machine with Debian's stock kernel, its database on a data volume
     Vm,
+    /// Every drill, proven with three seeds, and the table of docs/drills.md: an hour and more, so only where it is asked for
+    Drills,
 }
 
 /// What to run.
@@ -34,12 +36,19 @@ pub(crate) struct Args {
     /// Leave the machines of the end-to-end and VM tests running afterwards (cargo xtask down removes it)
     #[arg(long)]
     keep: bool,
-    /// Only tests whose name contains this; the lint lane is left out then
+    /// Only tests whose name contains this; the lint lane is left out then. `drills` is the lane of that name
     filter: Option<String>,
 }
 
 /// Runs the lanes, a failed one does not stop the next, and prints the totals as the last line.
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if args.lane.is_empty() && args.filter.as_deref() == Some("drills") {
+        return run(&Args {
+            lane: vec![Lane::Drills],
+            keep: args.keep,
+            filter: None,
+        });
+    }
     let all = [
         Lane::Lint,
         Lane::Unit,
@@ -47,10 +56,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Lane::Kernel,
         Lane::E2e,
         Lane::Vm,
+        Lane::Drills,
     ];
     let wanted = all.into_iter().filter(|lane| {
         let asked_for = args.lane.contains(lane);
-        asked_for || (args.lane.is_empty() && !(args.filter.is_some() && *lane == Lane::Lint))
+        asked_for
+            || (*lane != Lane::Drills
+                && args.lane.is_empty()
+                && !(args.filter.is_some() && *lane == Lane::Lint))
     });
     let filter = args.filter.as_deref();
     let mut summary = Vec::new();
@@ -63,6 +76,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             Lane::Kernel => ("kernel", &|| vm::run(&vm::Args::all(args.filter.clone()))),
             Lane::E2e => ("e2e", &|| e2e::run(filter, args.keep)),
             Lane::Vm => ("vm", &|| vm_lane::run(filter, args.keep)),
+            Lane::Drills => ("drills", &|| drills::run(args.keep)),
         };
         println!("==> lane {name}");
         let started = Instant::now();

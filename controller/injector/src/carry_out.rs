@@ -42,6 +42,24 @@ pub(crate) async fn inject(
             return Err(error.into());
         }
     };
+    tell_begin(peer, &status);
+    Ok(status)
+}
+
+/// The journal's line. What somebody has to find is not told there.
+fn tell_begin(peer: Peer, status: &FaultStatus) {
+    if status.spec.covert {
+        info!(
+            audit = "inject",
+            uid = peer.uid,
+            pid = peer.pid,
+            fault = status.id,
+            until_unix_ms = status.since_unix_ms + status.spec.for_ms,
+            "fault {} injected",
+            status.id
+        );
+        return;
+    }
     info!(
         audit = "inject",
         uid = peer.uid,
@@ -59,7 +77,6 @@ pub(crate) async fn inject(
         status.spec.fault.kind(),
         status.spec.unit
     );
-    Ok(status)
 }
 
 /// Injects all faults of a set, or none.
@@ -110,16 +127,26 @@ pub(crate) async fn dry_run(context: &Context, spec: FaultSpec) -> Result<DryRun
 pub(crate) async fn clear(context: &Context, peer: Peer, id: u64) -> Result<FaultStatus, Failure> {
     let status = context.engine.end(id).await?;
     revert(context, id).await;
-    info!(
-        audit = "clear",
-        uid = peer.uid,
-        pid = peer.pid,
-        fault = id,
-        matched = status.counts.matched,
-        injected = status.counts.injected,
-        skipped = status.counts.skipped,
-        "fault {id} cleared"
-    );
+    if status.spec.covert {
+        info!(
+            audit = "clear",
+            uid = peer.uid,
+            pid = peer.pid,
+            fault = id,
+            "fault {id} cleared"
+        );
+    } else {
+        info!(
+            audit = "clear",
+            uid = peer.uid,
+            pid = peer.pid,
+            fault = id,
+            matched = status.counts.matched,
+            injected = status.counts.injected,
+            skipped = status.counts.skipped,
+            "fault {id} cleared"
+        );
+    }
     Ok(status)
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long = "scenarios", value_name = "FOLDER", default_values = ["/usr/lib/observastack/scenarios", "/etc/observastack/scenarios"])]
     pub(crate) scenarios: Vec<PathBuf>,
     /// Whether a learner could look into the sealed parts: then the score is advice
-    #[arg(long, value_enum, default_value = "open")]
+    #[arg(long, value_enum, env = "OBSERVASTACK_LEARNER", default_value = "open")]
     pub(crate) mode: Learner,
     /// Where services have their admin sockets
     #[arg(long, value_name = "FOLDER", default_value = "/run/observastack")]

@@ -26,6 +26,8 @@ pub(crate) struct Fake {
     /// Statements that were not taken back.
     pub(crate) changed: Vec<String>,
     pub(crate) shortcuts: Vec<(Shortcut, String)>,
+    /// A capability that the machine lacks.
+    pub(crate) lacks: Option<&'static str>,
     /// What does not work.
     pub(crate) fails: Option<&'static str>,
     /// What a controller has to remember.
@@ -83,6 +85,14 @@ impl FakeLab {
 }
 
 impl Lab for FakeLab {
+    async fn lacks(&self, capabilities: &[&str], _: &[&str]) -> Result<Vec<String>, LabError> {
+        let lacks = self.with(|lab| lab.lacks);
+        let lacks = capabilities.iter().filter(|name| lacks == Some(**name));
+        Ok(lacks
+            .map(|name| format!("{name}: it is not there"))
+            .collect())
+    }
+
     async fn begin_load(&self, load: &Load) -> Result<(), LabError> {
         self.with(|lab| {
             lab.or_fail("begin_load")?;

@@ -51,6 +51,12 @@ pub struct Found {
 
 /// The lab, as a run sees it. Every call ends in bounded time.
 pub trait Lab: Send + Sync {
+    /// What this machine lacks of these capabilities and faults, by their names, each with its reason.
+    fn lacks(
+        &self,
+        capabilities: &[&str],
+        faults: &[&str],
+    ) -> impl Future<Output = Result<Vec<String>, LabError>> + Send;
     /// Begins a load, instead of one that may run.
     fn begin_load(&self, load: &Load) -> impl Future<Output = Result<(), LabError>> + Send;
     /// Changes its rate.

@@ -86,6 +86,10 @@ fn failed(what: impl Into<String>, reason: impl std::fmt::Display) -> LabError {
 }
 
 impl Lab for RealLab {
+    async fn lacks(&self, capabilities: &[&str], faults: &[&str]) -> Result<Vec<String>, LabError> {
+        self.injector.lacks(capabilities, faults).await
+    }
+
     async fn begin_load(&self, load: &Load) -> Result<(), LabError> {
         self.load.begin(load).await
     }

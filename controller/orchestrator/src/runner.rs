@@ -19,7 +19,7 @@ use observastack_spec::{
         postmortem::{self, Told},
         score::{Mode, Score},
     },
-    scenario::Scenario,
+    scenario::{Scenario, plan::plan},
 };
 use tracing::{info, warn};
 
@@ -304,8 +304,23 @@ impl<L: Lab> Runner<L> {
         Ok(())
     }
 
+    /// Refuses what this machine lacks something for, before anything is done.
+    async fn can_be_done(&self, scenario: &Scenario, seed: u64) -> Result<(), Refusal> {
+        let capabilities = scenario.brief.needs.capabilities.iter();
+        let capabilities: Vec<&str> = capabilities.map(|name| name.as_str()).collect();
+        let plan = plan(scenario, seed);
+        let faults = plan.entries.iter().filter_map(|entry| entry.fault.as_ref());
+        let faults: Vec<&str> = faults.map(|request| request.fault.kind()).collect();
+        let lacks = self.lab.lacks(&capabilities, &faults).await?;
+        if lacks.is_empty() {
+            return Ok(());
+        }
+        let id = scenario.brief.id.value.clone();
+        Err(Refusal::Lacks { id, lacks })
+    }
+
     /// Begins a drill.
-    fn start(&mut self, now_ms: u64, id: &str, seed: u64) -> Result<(), Refusal> {
+    async fn start(&mut self, now_ms: u64, id: &str, seed: u64) -> Result<(), Refusal> {
         if self.run.is_some() {
             return Err(Refusal::Busy);
         }
@@ -314,6 +329,7 @@ impl<L: Lab> Runner<L> {
             id: id.to_owned(),
             known: self.library.keys().cloned().collect(),
         })?;
+        self.can_be_done(&scenario, seed).await?;
         let (life, effect) = Life::begin(now_ms);
         let saved = Saved::new(&scenario, seed, life);
         let number = self.store.begin(id, now_ms, &saved)?;

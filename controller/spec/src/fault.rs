@@ -37,6 +37,9 @@ pub struct FaultRequest {
     /// Whether the kernel logs the rule's decisions, at most 200 a second.
     #[serde(default)]
     pub verbose: bool,
+    /// Whether somebody has to find it: then no metric has it, and no record of the journal tells what it is and where. Operators' lists do.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub covert: bool,
 }
 
 /// A fault that can be carried out: every value is in range.
@@ -63,6 +66,14 @@ pub struct FaultSpec {
     pub seed: u64,
     /// Whether the kernel logs the rule's decisions.
     pub verbose: bool,
+    /// Whether somebody has to find it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub covert: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn one() -> f64 {
@@ -86,6 +97,7 @@ impl FaultRequest {
             max: None,
             seed: None,
             verbose: false,
+            covert: false,
         }
     }
 
@@ -124,6 +136,7 @@ impl FaultRequest {
                 max: self.max.or(self.fault.uses().max_by_default),
                 seed: self.seed.unwrap_or(drawn_seed),
                 verbose: self.verbose,
+                covert: self.covert,
                 fault: self.fault,
             }),
             _ => Err(errors),

@@ -21,6 +21,7 @@ mod fd_limit;
 mod footprint;
 mod freeze;
 mod hardening;
+mod learner;
 mod life;
 mod life_unit;
 mod loadgen;
@@ -139,6 +140,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         way_back::tests(),
         engine_chaos::tests(),
         drills::tests(),
+        learner::tests(),
     ]
     .into_iter()
     .flatten()

@@ -338,19 +338,23 @@ impl Worker {
         let counts = counts_of(rule, by_hands.as_deref());
         let status = self.faults.end(id, state, counts)?;
         self.totals.add(&status);
-        info!(
-            audit = "end",
-            fault = id,
-            unit = status.spec.unit,
-            kind = status.spec.fault.kind(),
-            state = ?state,
-            matched = status.counts.matched,
-            injected = status.counts.injected,
-            skipped = status.counts.skipped,
-            "fault {id} ended: {} on {}",
-            status.spec.fault.kind(),
-            status.spec.unit
-        );
+        if status.spec.covert {
+            info!(audit = "end", fault = id, state = ?state, "fault {id} ended");
+        } else {
+            info!(
+                audit = "end",
+                fault = id,
+                unit = status.spec.unit,
+                kind = status.spec.fault.kind(),
+                state = ?state,
+                matched = status.counts.matched,
+                injected = status.counts.injected,
+                skipped = status.counts.skipped,
+                "fault {id} ended: {} on {}",
+                status.spec.fault.kind(),
+                status.spec.unit
+            );
+        }
         self.ended_ns = monotonic_ns();
         if self.faults.is_idle()
             && let Ok(loader) = &mut self.loader

@@ -19,8 +19,11 @@ pub(crate) struct Series {
 pub(crate) struct Totals(BTreeMap<(&'static str, String), Counts>);
 
 impl Totals {
-    /// Takes in a fault that has ended.
+    /// Takes in a fault that has ended. A covert one is counted nowhere.
     pub(crate) fn add(&mut self, ended: &FaultStatus) {
+        if ended.spec.covert {
+            return;
+        }
         let key = (ended.spec.fault.kind(), ended.spec.unit.clone());
         add(self.0.entry(key).or_default(), ended.counts);
     }
@@ -32,7 +35,7 @@ impl Totals {
             .iter()
             .map(|(key, counts)| (key.clone(), (*counts, 0)))
             .collect();
-        for status in active {
+        for status in active.filter(|status| !status.spec.covert) {
             let key = (status.spec.fault.kind(), status.spec.unit.clone());
             let (counts, holding) = all.entry(key).or_default();
             add(counts, status.counts);

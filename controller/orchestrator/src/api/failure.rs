@@ -68,6 +68,8 @@ impl From<Refusal> for Failure {
             Refusal::Busy => (StatusCode::CONFLICT, "busy"),
             Refusal::NoRun => (StatusCode::CONFLICT, "no-run"),
             Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, "unknown-drill"),
+            Refusal::Lacks { .. } => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
+            Refusal::Lab(_) => (StatusCode::SERVICE_UNAVAILABLE, "lab"),
             Refusal::NotNow(_) => (StatusCode::CONFLICT, "not-now"),
             Refusal::NoHint => (StatusCode::CONFLICT, "no-hint"),
             Refusal::NoDiagnosis => (StatusCode::CONFLICT, "no-diagnosis"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hyper::Method;
 use observastack_spec::{
-    api::{FaultList, FaultState, FaultStatus},
+    api::{Answer, CapabilityReport, FaultList, FaultState, FaultStatus},
     fault::FaultRequest,
 };
 
@@ -57,10 +57,92 @@ impl Injector {
         Ok(active.map(|fault| fault.id).collect())
     }
 
+    /// What this machine lacks of what is needed, in the injector's words.
+    pub(super) async fn lacks(
+        &self,
+        capabilities: &[&str],
+        faults: &[&str],
+    ) -> Result<Vec<String>, LabError> {
+        let report: CapabilityReport = http::get(&self.0, "/capabilities")
+            .await?
+            .json("the machine's capabilities")?;
+        Ok(lacks(&report, capabilities, faults))
+    }
+
     /// How often a fault has acted.
     pub(super) async fn acted(&self, id: u64) -> Result<u64, LabError> {
         let path = format!("/faults/{id}");
         let status: FaultStatus = http::get(&self.0, &path).await?.json("a fault")?;
         Ok(status.counts.injected)
+    }
+}
+
+/// What is not there, or not known. A fault that may work is tried: that it acts is verified.
+fn lacks(report: &CapabilityReport, capabilities: &[&str], faults: &[&str]) -> Vec<String> {
+    let mut lacks = Vec::new();
+    for name in capabilities {
+        match report.capabilities.iter().find(|one| one.name == *name) {
+            Some(one) if one.answer == Answer::Yes => {}
+            Some(one) => lacks.push(format!("{name}: {}", one.reason)),
+            None => lacks.push(format!(
+                "{name}: `observastack-ctl doctor` knows no such capability"
+            )),
+        }
+    }
+    for name in faults {
+        let found = report.faults.iter().find(|one| one.fault == *name);
+        if let Some(one) = found
+            && one.answer == Answer::No
+        {
+            lacks.push(format!("{name}: {}", one.reason));
+        }
+    }
+    lacks.sort_unstable();
+    lacks.dedup();
+    lacks
+}
+
+#[cfg(test)]
+mod tests {
+    use observastack_spec::api::{Capability, FaultSupport};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_told_with_its_reason() {
+        let capability = |name: &str, answer| Capability {
+            name: name.to_owned(),
+            answer,
+            reason: "of a reason".to_owned(),
+        };
+        let fault = |fault: &str, answer| FaultSupport {
+            fault: fault.to_owned(),
+            answer,
+            needs: Vec::new(),
+            reason: "fq: not there".to_owned(),
+        };
+        let report = CapabilityReport {
+            kernel: "6.12".to_owned(),
+            version: "1".to_owned(),
+            capabilities: vec![
+                capability("a", Answer::Yes),
+                capability("b", Answer::No),
+                capability("c", Answer::Unknown),
+            ],
+            faults: vec![
+                fault("latency", Answer::No),
+                fault("freeze", Answer::Unknown),
+            ],
+        };
+        assert_eq!(lacks(&report, &["a"], &["freeze"]), Vec::<String>::new());
+        assert_eq!(
+            lacks(&report, &["a", "b", "c", "d"], &["latency", "latency"]),
+            [
+                "b: of a reason",
+                "c: of a reason",
+                "d: `observastack-ctl doctor` knows no such capability",
+                "latency: fq: not there",
+            ]
+        );
     }
 }

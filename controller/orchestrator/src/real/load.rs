@@ -1,6 +1,11 @@
 //! The load generator.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Mutex};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use hyper::{Method, StatusCode};
 use observastack_spec::{drill::score::Impact, scenario::action::Load};
@@ -12,6 +17,8 @@ use crate::lab::LabError;
 
 /// Longer than any drill.
 const LENGTH: &str = "12h";
+/// The load generator says what it does now and then, and not the moment that it was told.
+const SETTLES: Duration = Duration::from_secs(3);
 
 /// The load generator.
 #[derive(Debug)]
@@ -27,6 +34,9 @@ pub(super) struct Asked {
     shape: String,
     target: String,
     rate: Option<f64>,
+    /// When that was asked for, where it was this controller.
+    #[serde(skip)]
+    since: Option<Instant>,
 }
 
 /// What was measured in some seconds.
@@ -59,6 +69,7 @@ impl LoadGenerator {
             shape: load.shape.value.clone(),
             target: self.target.to_string(),
             rate: None,
+            since: Some(Instant::now()),
         };
         self.ask_for(|now| *now = Some(asked));
         match &load.rate {
@@ -81,6 +92,7 @@ impl LoadGenerator {
         self.ask_for(|now| {
             if let Some(asked) = now {
                 asked.rate = Some(per_second);
+                asked.since = Some(Instant::now());
             }
         });
         Ok(())
@@ -170,6 +182,9 @@ fn differs(asked: &Asked, status: &Value) -> Option<String> {
     if !target.contains(&asked.target) {
         return Some(format!("the load goes to {target}"));
     }
+    if asked.since.is_some_and(|since| since.elapsed() < SETTLES) {
+        return None;
+    }
     let is_rate = match asked.rate {
         Some(rate) => status["rate"].as_f64() == Some(rate),
         None => status["rate_is_set"] == false,
@@ -187,6 +202,7 @@ mod tests {
             shape: "steady".to_owned(),
             target: "127.0.0.1:8000".to_owned(),
             rate: Some(40.0),
+            since: None,
         };
         let status = |key: &str, value: Value| {
             let mut status = json!({"phase": "running", "name": "steady", "target": "http://127.0.0.1:8000/", "rate": 40.0, "rate_is_set": true});
@@ -202,6 +218,12 @@ mod tests {
         ] {
             assert!(differs(&asked, &status(key, value)).is_some(), "{key}");
         }
+        let just_now = Asked {
+            since: Some(Instant::now()),
+            ..asked.clone()
+        };
+        assert_eq!(differs(&just_now, &status("rate", json!(25.0))), None);
+        assert!(differs(&just_now, &status("phase", json!("paused"))).is_some());
         let usual = Asked {
             rate: None,
             ..asked

@@ -13,7 +13,10 @@ use observastack_spec::{
 };
 
 use super::Runner;
-use crate::{lab::Lab, store::StoreError};
+use crate::{
+    lab::{Lab, LabError},
+    store::StoreError,
+};
 
 /// Bytes of something that a learner did.
 const LONGEST: usize = 8 << 10;
@@ -63,6 +66,17 @@ pub enum Refusal {
         /// Those that there are.
         known: Vec<String>,
     },
+    /// The machine cannot do what the drill needs.
+    #[error("this machine cannot do `{id}`: {}", .lacks.join("; "))]
+    Lacks {
+        /// Which drill.
+        id: String,
+        /// What is not there, and why.
+        lacks: Vec<String>,
+    },
+    /// The lab could not be asked.
+    #[error("the lab cannot be asked what it can do: {0}")]
+    Lab(#[from] LabError),
     /// Not now.
     #[error(transparent)]
     NotNow(#[from] Refused),
@@ -92,7 +106,7 @@ impl<L: Lab> Runner<L> {
     /// It comes to nothing, in words.
     pub async fn command(&mut self, now_ms: u64, command: Command) -> Result<(), Refusal> {
         match command {
-            Command::Start { id, seed } => self.start(now_ms, &id, seed),
+            Command::Start { id, seed } => self.start(now_ms, &id, seed).await,
             Command::Hint => self.hint(now_ms).await,
             Command::Diagnose(diagnosis) => self.diagnose(now_ms, diagnosis).await,
             Command::Submit => {

@@ -353,6 +353,23 @@ fn a_learner_knows_what_it_may_until_the_end() {
 }
 
 #[test]
+fn a_machine_without_what_it_needs_refuses_a_drill_with_the_reason() {
+    let mut bench = Bench::new();
+    bench.lab.with(|lab| lab.lacks = Some("cgroup-skb"));
+    let start = Command::Start {
+        id: "a-drill".to_owned(),
+        seed: 1,
+    };
+    let refusal = bench.tell(start).unwrap_err().to_string();
+    assert!(
+        refusal.contains("cannot do `a-drill`: cgroup-skb: it is not there"),
+        "{refusal}"
+    );
+    bench.lab.with(|lab| lab.assert_clean());
+    assert!(bench.runner.outcome().is_none());
+}
+
+#[test]
 fn what_is_said_at_the_wrong_time_is_refused_in_words() {
     let mut bench = Bench::new();
     let said = |bench: &mut Bench, command| bench.tell(command).unwrap_err().to_string();

@@ -107,7 +107,11 @@ impl FaultStep {
                 Text::One(held.to_string()),
             ));
         }
-        file::fault(self.name.place(), fields)
+        let request = file::fault(self.name.place(), fields)?;
+        Ok(FaultRequest {
+            covert: true,
+            ..request
+        })
     }
 }
 

@@ -176,8 +176,8 @@ impl JsonSchema for Share {
 impl fmt::Display for Check {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Goodput(bound) => write!(out, "goodput {bound}"),
-            Self::Errors(bound) => write!(out, "errors {bound}"),
+            Self::Goodput(bound) => write!(out, "goodput{bound}"),
+            Self::Errors(bound) => write!(out, "errors{bound}"),
             Self::Latency(bound) => {
                 write!(out, "latency p{}", *bound.quantile * 100.0)?;
                 sides(out, bound.below.as_ref(), bound.at_least.as_ref())

@@ -26,17 +26,22 @@ pub(crate) struct Asking {
         hide_env = true
     )]
     controller: SocketAddr,
-    /// The file with the token: the text itself, or JSON with one for each role.
+    /// The file with the token: the text itself, or JSON with one for each role. Without it /etc/observastack/tokens.json, or else learner.token beside it.
     #[arg(
         long,
         global = true,
         env = "OBSERVASTACK_TOKENS",
         value_name = "FILE",
-        default_value = "/etc/observastack/tokens.json",
         hide_env = true
     )]
-    token_file: PathBuf,
+    token_file: Option<PathBuf>,
 }
+
+/// Every role's token, for operators; and the learner's own.
+const TOKEN_FILES: [&str; 2] = [
+    "/etc/observastack/tokens.json",
+    "/etc/observastack/learner.token",
+];
 
 /// The controller's API.
 #[derive(Debug)]
@@ -45,7 +50,10 @@ pub(crate) struct Controller(Client);
 impl Asking {
     /// The controller, asked with the most that the file has.
     pub(crate) fn controller(&self) -> Result<Controller, Failure> {
-        let token = token(&self.token_file)?;
+        let token = match &self.token_file {
+            Some(file) => token(file)?,
+            None => usual_token()?,
+        };
         let client = Client::port(self.controller, "observastack-controller").with_token(token);
         // A submission is answered at once; a start may wait for the engine's slice.
         Ok(Controller(client.patient_for(Duration::from_secs(90))))
@@ -58,6 +66,12 @@ fn token(file: &Path) -> Result<String, Failure> {
         source,
     })?;
     Ok(most(&text))
+}
+
+/// The most that whoever runs this may read.
+fn usual_token() -> Result<String, Failure> {
+    let [operators, learners] = TOKEN_FILES.map(Path::new);
+    token(operators).or_else(|failure| token(learners).map_err(|_| failure))
 }
 
 /// The token of the highest role that is there; a text that is no JSON is one itself.

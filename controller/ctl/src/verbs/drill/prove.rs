@@ -5,12 +5,12 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use clap::Args;
 use observastack_spec::scenario::Scenario;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     controller::Controller,
     lines, read,
-    run::{Headless, Solver, taken},
+    run::{Headless, Solver, Taken, taken},
 };
 use crate::{failure::Failure, output};
 
@@ -121,7 +121,7 @@ async fn one(
         _ => Solver::of(&headless)?,
     };
     let (verdict, points, reason) = match taken(&how, &headless, controller).await? {
-        Ok(now) => judged(&now),
+        Ok(taken) => judged(&taken),
         Err(error) => ("lab-error".to_owned(), 0, Some(error.to_string())),
     };
     Ok(Proof {
@@ -138,7 +138,8 @@ async fn one(
 }
 
 /// Verdict, points of the diagnosis, and what was said against it.
-fn judged(now: &Value) -> (String, u64, Option<String>) {
+fn judged(taken: &Taken) -> (String, u64, Option<String>) {
+    let now = &taken.now;
     let score = &now["score"];
     let verdict = score["verdict"].as_str().unwrap_or("lab-error").to_owned();
     let points = ["component", "mechanism", "cause", "evidence"]
@@ -151,6 +152,10 @@ fn judged(now: &Value) -> (String, u64, Option<String>) {
     let why = mitigation.and_then(|part| part["why"].as_str());
     let reason = match (verdict.as_str(), why) {
         ("pass", _) => None,
+        _ if taken.not_repaired.is_some() => taken
+            .not_repaired
+            .as_ref()
+            .map(|check| format!("did not hold: {check}")),
         (_, Some(why)) => Some(why.to_owned()),
         (_, None) => Some(now["run"]["life"]["outcome"].to_string()),
     };

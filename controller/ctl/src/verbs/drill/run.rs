@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use observastack_spec::scenario::{
     Scenario,
-    answer::{Component, Diagnosis},
+    answer::{Cause, Component, Diagnosis, Mechanism},
     sealed::Repair,
 };
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 use super::{
     controller::Controller,
-    going::{ended, phase, until},
+    going::{ended, entries, phase, until},
     lines, read,
 };
 use crate::{failure::Failure, output};
@@ -56,7 +56,7 @@ pub(super) async fn run(
     json: bool,
 ) -> Result<ExitCode, Failure> {
     let now = match taken(&Solver::of(headless)?, headless, controller).await? {
-        Ok(now) => now,
+        Ok(taken) => taken.now,
         // Nobody was judged, which is not the same as a fail.
         Err(error) => {
             error.print(json);
@@ -75,15 +75,27 @@ pub(super) async fn run(
     Ok(ExitCode::from(code(verdict)))
 }
 
+/// A drill that was taken.
+pub(super) struct Taken {
+    /// How it stood when it was judged.
+    pub(super) now: Value,
+    /// What did not hold when a repair was announced.
+    pub(super) not_repaired: Option<String>,
+}
+
 /// Takes a drill; how it stood when it was judged, or why it was not. The lab is back at its baseline then.
 pub(super) async fn taken(
     solver: &Solver,
     headless: &Headless,
     controller: &Controller,
-) -> Result<Result<Value, Failure>, Failure> {
+) -> Result<Result<Taken, Failure>, Failure> {
     let wish = json!({"id": headless.id, "seed": headless.seed});
     controller.say("/api/run", Some(&wish)).await?;
     let judged = judge(solver, headless, controller).await;
+    let not_repaired = match judged {
+        Ok(_) => not_repaired(controller).await?,
+        Err(_) => None,
+    };
     let (reset, back) = match until(controller, |_| true).await {
         Ok(now) if phase(&now).is_empty() => (Ok(Value::Null), true),
         Ok(now) if phase(&now) == "debrief" => {
@@ -97,7 +109,17 @@ pub(super) async fn taken(
     if !back {
         until(controller, str::is_empty).await?;
     }
-    Ok(judged)
+    Ok(judged.map(|now| Taken { now, not_repaired }))
+}
+
+/// What did not hold, the last time that a repair was announced.
+async fn not_repaired(controller: &Controller) -> Result<Option<String>, Failure> {
+    let entries = entries(controller, 0).await?;
+    let last = entries
+        .iter()
+        .rev()
+        .find(|entry| entry["what"] == "not-repaired");
+    Ok(last.and_then(|entry| entry["check"].as_str().map(str::to_owned)))
 }
 
 fn code(verdict: &str) -> u8 {
@@ -143,10 +165,10 @@ async fn judge(
 
 /// Who takes the drill.
 pub(super) enum Solver {
-    /// Does something, says what is wrong if it knows it, and submits.
+    /// Does something, says what is wrong, and submits.
     Known {
         repair: Vec<Repair>,
-        diagnosis: Option<Diagnosis>,
+        diagnosis: Diagnosis,
     },
     /// Waits for the end.
     Nothing,
@@ -155,12 +177,21 @@ pub(super) enum Solver {
 }
 
 impl Solver {
-    /// Knows what is wrong, does nothing about it, and says that it is repaired. Where nothing is wrong, that would be the solution: then it does not know.
+    /// Knows what is wrong, does nothing about it, and says that it is repaired. Where nothing is wrong that would be the solution: then it thinks that
+    /// something is.
     pub(super) fn nothing(scenario: &Scenario) -> Self {
-        let diagnosis = scenario.sealed.reference.diagnosis.value.clone();
+        let mut diagnosis = scenario.sealed.reference.diagnosis.value.clone();
+        if diagnosis.component == Component::Nothing {
+            diagnosis = Diagnosis {
+                component: Component::Host,
+                mechanism: Mechanism::CpuContention,
+                cause: Cause::Neighbour,
+                evidence: Vec::new(),
+            };
+        }
         Self::Known {
             repair: Vec::new(),
-            diagnosis: Some(diagnosis).filter(|said| said.component != Component::Nothing),
+            diagnosis,
         }
     }
 
@@ -178,7 +209,7 @@ impl Solver {
                 let reference = known()?.sealed.reference;
                 Ok(Self::Known {
                     repair: steps(&reference.repair),
-                    diagnosis: Some(reference.diagnosis.value),
+                    diagnosis: reference.diagnosis.value,
                 })
             }
             solver => match solver.strip_prefix("bad-fix:") {
@@ -194,7 +225,7 @@ impl Solver {
                     })?;
                     Ok(Self::Known {
                         repair: steps(&fix.repair),
-                        diagnosis: Some(sealed.reference.diagnosis.value),
+                        diagnosis: sealed.reference.diagnosis.value,
                     })
                 }
                 None => Ok(Self::Command(solver.to_owned())),
@@ -211,11 +242,9 @@ impl Solver {
                 for step in repair {
                     do_it(step).await?;
                 }
-                if let Some(diagnosis) = diagnosis {
-                    controller
-                        .say("/api/run/diagnosis", Some(diagnosis))
-                        .await?;
-                }
+                controller
+                    .say("/api/run/diagnosis", Some(diagnosis))
+                    .await?;
                 controller.say("/api/run/submit", None::<&()>).await?;
                 Ok(())
             }

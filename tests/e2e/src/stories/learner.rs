@@ -1,0 +1,167 @@
+//! Assessed mode: a learner can take a drill, and cannot read its answer.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::{
+    command::{self, Ran},
+    lab::{self, API_1, CONTROLLER, CTL, INJECTOR_SOCKET, LOADGEN_SOCKET},
+    story::test,
+    systemd, wait,
+};
+
+/// The drill that is looked for: its answer, and a sentence that only its sealed part has.
+const DRILL: &str = "grey-loss";
+const ANSWER: &str = "packet-loss";
+const SENTENCE: &str = "Packets to api@1 were lost in bursts";
+
+pub(super) fn tests() -> Vec<Trial> {
+    vec![
+        test("learner::takes_a_drill_with_the_tools_that_it_needs", takes),
+        test("learner::cannot_read_the_answer_anywhere", reads),
+    ]
+}
+
+/// A shell's line as the user `learner`.
+fn learner(line: &str) -> Result<Ran> {
+    command::run(&["runuser", "-u", "learner", "--", "sh", "-c", line])
+}
+
+fn works(line: &str) -> Result<String> {
+    let ran = learner(line)?;
+    ensure!(
+        ran.code == 0,
+        "`{line}` ends with {}: {}{}",
+        ran.code,
+        ran.stdout,
+        ran.stderr
+    );
+    Ok(ran.stdout)
+}
+
+fn begin() -> Result<()> {
+    works(&format!("{CTL} drill start {DRILL} --seed 5"))?;
+    Ok(())
+}
+
+fn end() -> Result<()> {
+    lab::ctl(&["drill", "abort"])?;
+    wait::until_true(wait::SOON, "the lab is back at its baseline", || {
+        Ok(lab::ctl(&["drill", "status"])?["run"].is_null())
+    })
+}
+
+fn takes() -> Result<()> {
+    begin()?;
+    works(&format!("{CTL} drill status"))?;
+    works(&format!("{CTL} drill hint"))?;
+    works(&format!(
+        "{CTL} drill diagnose --component api --mechanism network-latency --cause network --evidence kernel.tcp-rtt=api@1"
+    ))?;
+    let pid = lab::main_process(API_1)?.as_raw_nonzero();
+    for line in [
+        format!("sudo -n -u observastack-sut {CTL} config get api@1 database.pool_size"),
+        format!("sudo -n -u observastack-sut {CTL} config set api@1 database.pool_size=11"),
+        format!("sudo -n -u observastack-sut ls /proc/{pid}/fd"),
+        format!("sudo -n -u observastack-sut timeout 2 strace -f -c -p {pid} || test $? = 124"),
+        format!("sudo -n -u observastack-observer {CTL} --json syscalls --unit api@1 --for 1s"),
+        "sudo -n -u observastack-postgresql psql -XAt -h /run/observastack/postgresql -p 5440 -U postgres -d shop -c 'select count(*) from pg_stat_activity'".to_owned(),
+        "sudo -n systemctl restart observastack-api@2.service".to_owned(),
+        "journalctl -n 5 -u observastack-api@1".to_owned(),
+        "ss -tin".to_owned(),
+        "tc -s qdisc show".to_owned(),
+        "curl -sf http://127.0.0.1:9190/api/v1/query?query=up".to_owned(),
+        format!("{CTL} logs --since 1m"),
+    ] {
+        works(&line)?;
+    }
+    let abort = learner(&format!("{CTL} drill abort"))?;
+    ensure!(abort.code != 0, "a learner may abort");
+    end()
+}
+
+/// Everything that is tried has to fail, or to say nothing.
+fn reads() -> Result<()> {
+    begin()?;
+    let controller = lab::main_process(CONTROLLER)?.as_raw_nonzero();
+    let sealed = format!("/usr/lib/observastack/scenarios/{DRILL}/sealed.yaml");
+    ensure!(
+        fs::read_to_string(&sealed)?.contains(SENTENCE),
+        "the sentence that is looked for is not in the drill"
+    );
+    for line in [
+        format!("cat {sealed}"),
+        format!("sudo -n cat {sealed}"),
+        format!("sudo -n -u observastack-sut cat {sealed}"),
+        format!("sudo -n -u observastack-postgresql cat {sealed}"),
+        format!("sudo -n -u observastack-observer cat {sealed}"),
+        format!("sudo -n -u observastack-controller cat {sealed}"),
+        format!("sudo -n -u observastack-sut sudo -n cat {sealed}"),
+        // The database's server runs as its own user, whose rights a superuser of it has.
+        format!(
+            "sudo -n -u observastack-postgresql psql -XAt -h /run/observastack/postgresql -p 5440 -U postgres -d shop -c \"select pg_read_file('{sealed}')\""
+        ),
+        format!("{CTL} drill validate /usr/lib/observastack/scenarios/{DRILL}"),
+        format!("{CTL} drill plan /usr/lib/observastack/scenarios/{DRILL}"),
+        format!("{CTL} drill run {DRILL} --solver reference"),
+        format!("{CTL} drill report"),
+        "cat /etc/observastack/tokens.json".to_owned(),
+        "sudo -n -u observastack-sut cat /etc/observastack/tokens.json".to_owned(),
+        "ls /var/lib/observastack/controller".to_owned(),
+        "ls /var/lib/observastack/injector".to_owned(),
+        format!("cat /proc/{controller}/environ"),
+        format!("head -c 1 /proc/{controller}/mem"),
+        format!("sudo -n -u observastack-sut strace -p {controller}"),
+        format!("{CTL} faults"),
+        format!("sudo -n -u observastack-sut {CTL} faults"),
+        format!("sudo -n -u observastack-observer {CTL} faults"),
+        format!("curl -sf --unix-socket {INJECTOR_SOCKET} http://x/faults"),
+        format!("curl -sf --unix-socket {LOADGEN_SOCKET} http://x/v1/load"),
+        "bpftool prog show | grep .".to_owned(),
+        "sudo -n bpftool map show".to_owned(),
+        "sudo -n -u observastack-observer bpftool map dump name rules".to_owned(),
+    ] {
+        let ran = learner(&line)?;
+        ensure!(ran.code != 0, "`{line}` works: {}", ran.stdout);
+    }
+    // What may be read does not have it.
+    for (line, words) in [
+        (
+            "grep -rIls --exclude-dir=proc 'Packets to api@1 were lost in bursts' /etc /usr/lib/observastack /usr/share /var /run /tmp /home",
+            SENTENCE,
+        ),
+        ("find / -xdev -name sealed.yaml -readable", "sealed"),
+        ("ps -eo args", ANSWER),
+        ("curl -s http://127.0.0.1:8301/metrics", ANSWER),
+        (
+            "curl -s 'http://127.0.0.1:9190/api/v1/query?query=observastack_fault_active'",
+            ANSWER,
+        ),
+        ("curl -s http://127.0.0.1:9190/api/v1/alerts", ANSWER),
+        (
+            "journalctl --no-pager --output json --since -5min -u observastack-injector -u observastack-controller -u observastack-guard",
+            ANSWER,
+        ),
+        (
+            "systemctl list-units --all --no-legend 'observastack*'",
+            ANSWER,
+        ),
+        ("observastack-ctl logs --since 5m", "packet-loss on"),
+        ("observastack-ctl --json drill status", ANSWER),
+        ("observastack-ctl --json drill list", ANSWER),
+        ("observastack-ctl --json drill show grey-loss", ANSWER),
+        ("observastack-ctl --json drill history", ANSWER),
+        (
+            "t=$(cat /etc/observastack/learner.token); for p in drills run run/entries history; do curl -s -H \"authorization: Bearer $t\" http://127.0.0.1:8080/api/$p; done",
+            ANSWER,
+        ),
+    ] {
+        let ran = learner(line)?;
+        let found = ran.stdout.lines().find(|found| found.contains(words));
+        ensure!(found.is_none(), "`{line}` says {found:?}");
+    }
+    ensure!(systemd::is_active(CONTROLLER)?, "{CONTROLLER} does not run");
+    end()
+}
