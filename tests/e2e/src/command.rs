@@ -28,9 +28,14 @@ pub(crate) fn run(words: &[&str]) -> Result<Ran> {
 
 /// As [`run`], with something on standard input.
 pub(crate) fn run_with_input(words: &[&str], input: &str) -> Result<Ran> {
+    run_for(LIMIT_S, words, input)
+}
+
+/// As [`run_with_input`], for something that takes longer than others.
+pub(crate) fn run_for(limit_s: u32, words: &[&str], input: &str) -> Result<Ran> {
     let line = words.join(" ");
     let mut child = Command::new("timeout")
-        .args(["--kill-after=2", &LIMIT_S.to_string()])
+        .args(["--kill-after=2", &limit_s.to_string()])
         .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -51,7 +56,7 @@ pub(crate) fn run_with_input(words: &[&str], input: &str) -> Result<Ran> {
     let code = status.code().unwrap_or(-1);
     let stderr = String::from_utf8_lossy(&stderr).into_owned();
     match code {
-        124 | 137 => bail!("{line}: not done after {LIMIT_S} s"),
+        124 | 137 => bail!("{line}: not done after {limit_s} s"),
         126 | 127 => bail!("{line}: cannot be run: {}", stderr.trim()),
         _ => {}
     }

@@ -18,6 +18,9 @@ use crate::{
 /// Where the package has them.
 const SCENARIOS: &str = "/usr/lib/observastack/scenarios";
 
+/// For all runs of one drill.
+const LIMIT_S: u32 = 600;
+
 pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("drills::all_of_the_package_can_be_taken", known),
@@ -68,7 +71,7 @@ fn known() -> Result<()> {
 fn proven(id: &str) -> Result<()> {
     lab::wait_healthy()?;
     let before = Machine::now()?;
-    let ran = lab::ctl_ran(&["drill", "prove", id])?;
+    let ran = command::run_for(LIMIT_S, &[CTL, "--json", "drill", "prove", id], "")?;
     let proof: Value = serde_json::from_str(&ran.stdout)
         .with_context(|| format!("{}: {}{}", ran.line, ran.stdout, ran.stderr))?;
     for run in proof["runs"].as_array().context("no runs")? {

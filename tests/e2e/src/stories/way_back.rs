@@ -1,8 +1,8 @@
-//! No fault takes away the way back: with all of them on every unit at once, the injector, ssh and the panel's port answer.
+//! No fault takes away the way back: with all of them on every unit at once, the injector, ssh and the controller answer.
 
 use std::{
     io::Read,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     thread,
     time::{Duration, Instant},
@@ -11,8 +11,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
+use super::controller::API;
 use crate::{
-    command, figures,
+    command, figures, http,
     lab::{self, INJECTOR, INJECTOR_SOCKET, SUT_UNITS},
     machine::Machine,
     story::test,
@@ -21,13 +22,10 @@ use crate::{
 
 pub(super) fn tests() -> Vec<Trial> {
     vec![test(
-        "way_back::with_every_fault_on_every_unit_the_injector_ssh_and_the_panel_answer",
+        "way_back::with_every_fault_on_every_unit_the_injector_ssh_and_the_controller_answer",
         all_at_once,
     )]
 }
-
-/// The panel's port.
-const PANEL: u16 = 8080;
 
 /// Every kind with arguments as wide as they go: no filter of port or peer. `unit` comes last, for it ends processes.
 const FAULTS: [(&str, &[&str]); 11] = [
@@ -82,20 +80,12 @@ fn ways_are_open() -> Result<Duration> {
     asked.expect(0)?;
     let ssh = banner(22).context("ssh")?;
     ensure!(ssh.starts_with("SSH-2.0"), "port 22 says {ssh:?}");
-    let panel = banner(PANEL).context("the panel's port")?;
-    ensure!(panel == "panel", "port {PANEL} says {panel:?}");
+    let controller = http::curl(&[&format!("{API}/api/openapi.json")]).context("the controller")?;
+    controller.expect(200)?;
     Ok(begun.elapsed())
 }
 
 fn all_at_once() -> Result<()> {
-    // What listens on the panel's port is outside of the target slice, as the panel is.
-    let listener = TcpListener::bind(("127.0.0.1", PANEL));
-    let listener = listener.with_context(|| format!("port {PANEL} is taken"))?;
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let _ = std::io::Write::write_all(&mut &stream, b"panel");
-        }
-    });
     // Nothing attached for a fault that is over.
     systemd::restart(INJECTOR)?;
     let before = Machine::now()?;
