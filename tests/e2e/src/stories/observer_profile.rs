@@ -78,12 +78,15 @@ pub(super) fn on_cpu() -> Result<()> {
     };
     let kernel = part(&|name| name.ends_with(" [k]") && !name.starts_with('['));
     let program = part(&|name| name.contains("observastack_api::"));
+    // The service's own profiler makes its report meanwhile, which is half of the work on an emulated machine.
+    let profiler = part(&|name| name.contains("pyroscope::"));
     let nameless = part(&|name| name.starts_with('['));
     figures::note(format!(
-        "{:.2} s sampled of {:.2} s used; {:.0} % below functions of the program's own, {:.0} % in named ones of the kernel, {:.0} % with something that has no name",
+        "{:.2} s sampled of {:.2} s used; {:.0} % below functions of the program's own, {:.0} % below its profiler's, {:.0} % in named ones of the kernel, {:.0} % with something that has no name",
         told as f64 / 1e9,
         used as f64 / 1e9,
         program * 100.0,
+        profiler * 100.0,
         kernel * 100.0,
         nameless * 100.0
     ));
@@ -98,7 +101,10 @@ pub(super) fn on_cpu() -> Result<()> {
         told as f64 >= used as f64 * 0.6 && told as f64 <= used as f64 * 1.2,
         "{told} ns told, {used} ns used"
     );
-    ensure!(program > 0.5, "few functions of the program's: {stacks:?}");
+    ensure!(
+        program > 0.5 * (1.0 - profiler),
+        "few functions of the program's: {stacks:?}"
+    );
     ensure!(kernel > 0.005, "no functions of the kernel's: {stacks:?}");
     let drawn = fs::read_to_string(&picture)?;
     ensure!(
