@@ -5,10 +5,10 @@ use std::{fs, io::Write as _};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::machine::{Name, State, nspawn};
+use crate::machine::{Name, State};
 use crate::results::Totals;
 use crate::run::Run;
-use crate::{package, paths, playbook, up};
+use crate::{e2e, paths, playbook};
 
 /// Seeds that a reference has to pass with.
 const SEEDS: &str = "1,2,3";
@@ -20,20 +20,10 @@ const END: &str = "<!-- end of what was proven -->";
 
 /// Makes a lab, proves every drill that this machine can do, and writes down what came of it.
 pub(crate) fn run(keep: bool) -> Result<Totals> {
-    let name = Name::Test;
-    let _lock = name.lock()?;
-    nspawn::host_packages()?;
-    let deb = package::build()?;
-    up::take_down(name).context("removing an old test machine")?;
-    let state = nspawn::start(name)?;
-    let mut totals = Totals::default();
-    playbook::install(name, &state, &deb, "playbook install.yml")?;
-    let done = prove(name, &state, &mut totals);
-    if !keep {
-        up::take_down(name)?;
-    }
-    done?;
-    Ok(totals)
+    e2e::in_machine("drills", &[], keep, |name, state, deb, totals| {
+        playbook::install(name, state, deb, "playbook install.yml")?;
+        prove(name, state, totals)
+    })
 }
 
 fn prove(name: Name, state: &State, totals: &mut Totals) -> Result<()> {

@@ -16,17 +16,31 @@ const REMOTE: &str = "/root/end-to-end-tests";
 
 /// Makes the machine, runs everything, takes it down.
 pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
+    in_machine("e2e", &[PROGRAM], keep, |name, state, deb, totals| {
+        tests(name, state, deb, filter, totals)
+    })
+}
+
+/// Does a lane's work in a fresh machine, and takes that down whatever came of it.
+pub(crate) fn in_machine(
+    lane: &str,
+    programs: &[&str],
+    keep: bool,
+    work: impl FnOnce(Name, &State, &Path, &mut Totals) -> Result<()>,
+) -> Result<Totals> {
     let name = Name::Test;
     let _lock = name.lock()?;
     nspawn::host_packages()?;
     let deb = package::build()?;
-    package::build_programs([PROGRAM], "build the end-to-end tests")?;
+    if !programs.is_empty() {
+        package::build_programs(programs.iter().copied(), "build the end-to-end tests")?;
+    }
     up::take_down(name).context("removing an old test machine")?;
     let state = nspawn::start(name)?;
     let mut totals = Totals::default();
-    let done = tests(name, &state, &deb, filter, &mut totals);
+    let done = work(name, &state, &deb, &mut totals);
     if let Err(error) = &done {
-        totals.fail("lane e2e", &format!("{error:#}"));
+        totals.fail(&format!("lane {lane}"), &format!("{error:#}"));
     }
     if totals.failed > 0 {
         show_logs(name, &state);

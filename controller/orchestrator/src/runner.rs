@@ -19,7 +19,10 @@ use observastack_spec::{
         postmortem::{self, Told},
         score::{Mode, Score},
     },
-    scenario::{Scenario, plan::plan},
+    scenario::{
+        Scenario,
+        plan::{Plan, plan},
+    },
 };
 use tracing::{info, warn};
 
@@ -305,10 +308,9 @@ impl<L: Lab> Runner<L> {
     }
 
     /// Refuses what this machine lacks something for, before anything is done.
-    async fn can_be_done(&self, scenario: &Scenario, seed: u64) -> Result<(), Refusal> {
+    async fn can_be_done(&self, scenario: &Scenario, plan: &Plan) -> Result<(), Refusal> {
         let capabilities = scenario.brief.needs.capabilities.iter();
         let capabilities: Vec<&str> = capabilities.map(|name| name.as_str()).collect();
-        let plan = plan(scenario, seed);
         let faults = plan.entries.iter().filter_map(|entry| entry.fault.as_ref());
         let faults: Vec<&str> = faults.map(|request| request.fault.kind()).collect();
         let lacks = self.lab.lacks(&capabilities, &faults).await?;
@@ -329,11 +331,12 @@ impl<L: Lab> Runner<L> {
             id: id.to_owned(),
             known: self.library.keys().cloned().collect(),
         })?;
-        self.can_be_done(&scenario, seed).await?;
+        let plan = plan(&scenario, seed);
+        self.can_be_done(&scenario, &plan).await?;
         let (life, effect) = Life::begin(now_ms);
         let saved = Saved::new(&scenario, seed, life);
         let number = self.store.begin(id, now_ms, &saved)?;
-        let mut run = Run::taken_up(number, saved, Some(scenario));
+        let mut run = Run::planned(number, saved, Some(scenario), plan);
         run.begin(effect, now_ms);
         self.run = Some(run);
         self.note(

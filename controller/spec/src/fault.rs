@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::kind::{Fault, KINDS};
-use crate::{FieldError, duration, probability, unit};
+use crate::{FieldError, duration, faults::defaults, probability, unit};
 
 /// A fault as a user sends it: every value is of its kind, but ranges are not checked yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct FaultRequest {
     #[serde(default)]
     pub verbose: bool,
     /// Whether somebody has to find it: then no metric has it, and no record of the journal tells what it is and where. Operators' lists do.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "defaults::is_false")]
     pub covert: bool,
 }
 
@@ -67,13 +67,8 @@ pub struct FaultSpec {
     /// Whether the kernel logs the rule's decisions.
     pub verbose: bool,
     /// Whether somebody has to find it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "defaults::is_false")]
     pub covert: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 fn one() -> f64 {

@@ -7,7 +7,7 @@ mod check;
 mod connect_error;
 mod cpu_quota;
 mod cpu_stress;
-mod defaults;
+pub(crate) mod defaults;
 mod disk_delay;
 mod disk_error;
 mod disk_fill;

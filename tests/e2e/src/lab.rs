@@ -268,16 +268,29 @@ pub(crate) fn repair() -> Result<()> {
 
 /// Ends a drill that a test has left going: its controller would put back what the repair changes.
 fn end_drill() -> Result<()> {
-    let goes_on = || -> Result<bool> {
-        let ran = ctl_ran(&["drill", "status"])?;
-        let now: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
-        Ok(ran.code == 0 && !now["run"].is_null())
-    };
-    if goes_on()? {
+    // One that does not answer runs none.
+    if ctl_ran(&["drill", "status"])?.code == 0 && !drill()?.is_null() {
         let _ = ctl_ran(&["drill", "abort"])?;
-        wait::until_true(wait::SOON, "no drill goes on", || Ok(!goes_on()?))?;
+        wait_no_drill()?;
     }
     Ok(())
+}
+
+/// The drill's run that goes on; null where none does.
+pub(crate) fn drill() -> Result<Value> {
+    Ok(ctl(&["drill", "status"])?["run"].clone())
+}
+
+/// Ends a drill, whatever it is doing, and waits until the lab is back at its baseline.
+pub(crate) fn abort_drill() -> Result<()> {
+    ctl(&["drill", "abort"])?;
+    wait_no_drill()
+}
+
+fn wait_no_drill() -> Result<()> {
+    wait::until_true(wait::SOON, "the lab is back at its baseline", || {
+        Ok(drill()?.is_null())
+    })
 }
 
 /// Thaws what a test may have left frozen: nothing else in the repair works on a frozen unit.

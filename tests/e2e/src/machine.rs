@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     command,
     lab::{self, SUT_UNITS},
-    systemd,
+    systemd, wait,
 };
 
 const JOURNAL: &str = "/var/lib/observastack/injector/journal";
@@ -59,6 +59,13 @@ impl Machine {
             add(&format!("{unit} load"), burning.to_string());
         }
         Ok(Self(parts))
+    }
+
+    /// Waits until everything is as it was then.
+    pub(crate) fn comes_back(&self) -> Result<()> {
+        wait::until_true(wait::SOON, "the machine is as before", || {
+            Self::now()?.expect(self).map(|()| true)
+        })
     }
 
     /// An error that names every part that is not as it was.

@@ -23,6 +23,9 @@ use observastack_spec::scenario::{Part, Scenario, ScenarioError};
 
 use crate::failure::Failure;
 
+/// Where the package has its scenarios.
+const SCENARIOS: &str = "/usr/lib/observastack/scenarios";
+
 /// Take drills: incidents that are repeatable and judged; and make them.
 #[derive(Debug, Args)]
 pub(crate) struct Drill {
@@ -119,6 +122,11 @@ fn read(folder: &Path) -> Result<Result<Scenario, Vec<ScenarioError>>, Failure> 
         })
     };
     Ok(Scenario::read(&text(Part::Brief)?, &text(Part::Sealed)?))
+}
+
+/// A scenario, which has to be one.
+fn scenario(folder: &Path) -> Result<Scenario, Failure> {
+    read(folder)?.map_err(|errors| Failure::Usage(lines(folder, &errors)))
 }
 
 /// What is wrong, a line each, with the file's path.

@@ -120,7 +120,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn taken_up(id: i64, mut saved: Saved, scenario: Option<Arc<Scenario>>) -> Self {
+    /// One that an earlier controller has begun.
+    pub(super) fn taken_up(id: i64, saved: Saved, scenario: Option<Arc<Scenario>>) -> Self {
         let plan = scenario.as_ref().map_or_else(
             || Plan {
                 seed: saved.seed,
@@ -128,6 +129,16 @@ impl Run {
             },
             |scenario| plan::plan(scenario, saved.seed),
         );
+        Self::planned(id, saved, scenario, plan)
+    }
+
+    /// One with its plan.
+    pub(super) fn planned(
+        id: i64,
+        mut saved: Saved,
+        scenario: Option<Arc<Scenario>>,
+        plan: Plan,
+    ) -> Self {
         saved.done.resize(plan.entries.len(), false);
         Self {
             id,

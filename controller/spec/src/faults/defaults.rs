@@ -26,6 +26,6 @@ pub(super) fn all() -> Percent {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes fields by reference"
 )]
-pub(super) fn is_false(value: &bool) -> bool {
+pub(crate) fn is_false(value: &bool) -> bool {
     !value
 }

@@ -81,27 +81,12 @@ fn proven(id: &str) -> Result<()> {
         ));
     }
     ensure!(ran.code == 0 && proof["proven"] == true, "{proof:#}");
-    ensure!(idle()?, "a run goes on");
-    wait::until_true(wait::SOON, "the machine is as before", || {
-        Machine::now()?.expect(&before).map(|()| true)
-    })
+    ensure!(lab::drill()?.is_null(), "a run goes on");
+    before.comes_back()
 }
 
-/// How the run stands.
-fn now() -> Result<Value> {
-    lab::ctl(&["drill", "status"])
-}
-
-fn phase() -> Result<String> {
-    let now = now()?;
-    Ok(now["run"]["life"]["phase"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned())
-}
-
-fn idle() -> Result<bool> {
-    Ok(now()?["run"].is_null())
+fn is_investigating(run: &Value) -> bool {
+    run["life"]["phase"] == "investigating"
 }
 
 fn start(id: &str, seed: u64) -> Result<()> {
@@ -110,40 +95,28 @@ fn start(id: &str, seed: u64) -> Result<()> {
     let kind = "content-type: application/json";
     let token = token("learner")?;
     let answer = http::curl(&["-H", &token, "-H", kind, "-d", &body, &url])?;
-    ensure!(
-        answer.status == 200 || answer.status == 201 || answer.status == 202,
-        "a start was answered {}: {}",
-        answer.status,
-        answer.body
-    );
+    answer.expect(201)?;
     Ok(())
-}
-
-fn abort_and_wait() -> Result<()> {
-    lab::ctl(&["drill", "abort"])?;
-    wait::until_true(wait::SOON, "the lab is back at its baseline", idle)
 }
 
 fn outlives() -> Result<()> {
     let before = Machine::now()?;
     start("grey-loss", 3)?;
     wait::until_true(wait::SOON, "the incident has begun", || {
-        Ok(phase()? == "investigating")
+        Ok(is_investigating(&lab::drill()?))
     })?;
-    let run = now()?["run"]["id"].clone();
+    let run = lab::drill()?;
     systemd::kill_9(CONTROLLER)?;
     wait::until_true(wait::SOON, "the controller answers again", || {
         Ok(lab::ctl_ran(&["drill", "status"])?.code == 0)
     })?;
+    let now = lab::drill()?;
     ensure!(
-        now()?["run"]["id"] == run && phase()? == "investigating",
-        "{}",
-        now()?
+        run["run"].is_u64() && now["run"] == run["run"] && is_investigating(&now),
+        "it was {run}, it is {now}"
     );
-    abort_and_wait()?;
-    wait::until_true(wait::SOON, "the machine is as before", || {
-        Machine::now()?.expect(&before).map(|()| true)
-    })
+    lab::abort_drill()?;
+    before.comes_back()
 }
 
 fn aborted() -> Result<()> {
@@ -153,7 +126,7 @@ fn aborted() -> Result<()> {
     for (number, name) in names.iter().cycle().take(6.max(names.len())).enumerate() {
         start(name, number as u64 + 1)?;
         thread::sleep(Duration::from_millis(700 * (number as u64 * 7 % 11)));
-        abort_and_wait()?;
+        lab::abort_drill()?;
         ensure!(
             lab::faults()?
                 .iter()
@@ -162,7 +135,5 @@ fn aborted() -> Result<()> {
         );
     }
     lab::wait_healthy()?;
-    wait::until_true(wait::SOON, "the machine is as before", || {
-        Machine::now()?.expect(&before).map(|()| true)
-    })
+    before.comes_back()
 }

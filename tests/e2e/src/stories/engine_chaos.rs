@@ -238,7 +238,5 @@ fn told(seed: u64) -> Result<()> {
         Ok(true)
     })?;
     lab::wait_healthy()?;
-    wait::until_true(wait::SOON, "the machine is as before", || {
-        Machine::now()?.expect(&before).map(|()| true)
-    })
+    before.comes_back()
 }

@@ -17,7 +17,7 @@ use crate::{
     lab::{self, INJECTOR, INJECTOR_SOCKET, SUT_UNITS},
     machine::Machine,
     story::test,
-    systemd, wait,
+    systemd,
 };
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -137,7 +137,5 @@ fn all_at_once() -> Result<()> {
     let _ = command::run(&[&["systemctl", "reset-failed"], &SUT_UNITS[..]].concat());
     command::output(&[&["systemctl", "start"], &SUT_UNITS[..]].concat())?;
     lab::wait_healthy()?;
-    wait::until_true(wait::SOON, "the machine is as before", || {
-        Machine::now()?.expect(&before).map(|()| true)
-    })
+    before.comes_back()
 }

@@ -94,15 +94,10 @@ pub(super) async fn submit(controller: &Controller, json: bool) -> Result<ExitCo
         output::json(&now);
     }
     if phase(&now) == "investigating" {
-        let entries = entries(controller, 0).await?;
-        let last = entries
-            .iter()
-            .rev()
-            .find(|entry| entry["what"] == "not-repaired");
-        let what = last.and_then(|entry| entry["check"].as_str());
+        let what = not_repaired(controller).await?;
         return Err(Failure::Controller(format!(
             "it is not repaired: {} does not hold",
-            what.unwrap_or("something")
+            what.as_deref().unwrap_or("something")
         )));
     }
     if !json {
@@ -142,6 +137,16 @@ pub(super) async fn until(
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// What did not hold, the last time that a repair was announced.
+pub(super) async fn not_repaired(controller: &Controller) -> Result<Option<String>, Failure> {
+    let entries = entries(controller, 0).await?;
+    let last = entries
+        .iter()
+        .rev()
+        .find(|entry| entry["what"] == "not-repaired");
+    Ok(last.and_then(|entry| entry["check"].as_str().map(str::to_owned)))
 }
 
 /// What happened after an entry.

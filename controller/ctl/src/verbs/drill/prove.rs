@@ -8,11 +8,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    SCENARIOS,
     controller::Controller,
-    lines, read,
-    run::{Headless, Solver, Taken, taken},
+    run::{BAD_FIX, REFERENCE, Solver, Taken, taken},
+    scenario,
 };
 use crate::{failure::Failure, output};
+
+/// Who knows what is wrong, and does nothing about it.
+const NOTHING: &str = "nothing";
 
 /// Prove drills on this lab: doing nothing and every known bad fix fail, and the reference passes, each from a verified baseline to a verified baseline. Exit code
 /// 1 where one of them is otherwise.
@@ -28,7 +32,7 @@ pub(crate) struct Prove {
     #[arg(
         long,
         value_name = "FOLDER",
-        default_value = "/usr/lib/observastack/scenarios"
+        default_value = SCENARIOS
     )]
     scenarios: PathBuf,
 }
@@ -64,10 +68,9 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let mut proofs = Vec::new();
     for id in &prove.ids {
-        let folder = prove.scenarios.join(id);
-        let scenario = read(&folder)?.map_err(|errors| Failure::Usage(lines(&folder, &errors)))?;
+        let scenario = scenario(&prove.scenarios.join(id))?;
         for (solver, seed, expected) in runs(&scenario, &prove.seeds) {
-            let proof = one(&scenario, &solver, seed, expected, prove, controller).await?;
+            let proof = one(&scenario, &solver, seed, expected, controller).await?;
             if !json {
                 output::line(line(&proof));
             }
@@ -89,11 +92,11 @@ pub(super) async fn run(
 fn runs(scenario: &Scenario, seeds: &[u64]) -> Vec<(String, u64, &'static str)> {
     let first = seeds.first().copied().unwrap_or(1);
     let bad = scenario.sealed.bad_fixes.keys();
-    let bad = bad.map(|name| (format!("bad-fix:{name}"), first, "fail"));
+    let bad = bad.map(|name| (format!("{BAD_FIX}{name}"), first, "fail"));
     let good = seeds
         .iter()
-        .map(|seed| ("reference".to_owned(), *seed, "pass"));
-    std::iter::once(("nothing".to_owned(), first, "fail"))
+        .map(|seed| (REFERENCE.to_owned(), *seed, "pass"));
+    std::iter::once((NOTHING.to_owned(), first, "fail"))
         .chain(bad)
         .chain(good)
         .collect()
@@ -104,23 +107,15 @@ async fn one(
     solver: &str,
     seed: u64,
     expected: &'static str,
-    prove: &Prove,
     controller: &Controller,
 ) -> Result<Proof, Failure> {
     let id = scenario.brief.id.to_string();
     let began = Instant::now();
-    let headless = Headless {
-        id: id.clone(),
-        seed,
-        solver: solver.to_owned(),
-        scenarios: prove.scenarios.clone(),
-        within: None,
-    };
     let how = match solver {
-        "nothing" => Solver::nothing(scenario),
-        _ => Solver::of(&headless)?,
+        NOTHING => Solver::nothing(scenario),
+        _ => Solver::known(scenario, solver)?,
     };
-    let (verdict, points, reason) = match taken(&how, &headless, controller).await? {
+    let (verdict, points, reason) = match taken(&how, &id, seed, None, controller).await? {
         Ok(taken) => judged(&taken),
         Err(error) => ("lab-error".to_owned(), 0, Some(error.to_string())),
     };
@@ -149,16 +144,14 @@ fn judged(taken: &Taken) -> (String, u64, Option<String>) {
     let mitigation = score["parts"]
         .as_array()
         .and_then(|parts| parts.iter().find(|part| part["name"] == "mitigation"));
-    let why = mitigation.and_then(|part| part["why"].as_str());
-    let reason = match (verdict.as_str(), why) {
-        ("pass", _) => None,
-        _ if taken.not_repaired.is_some() => taken
-            .not_repaired
-            .as_ref()
-            .map(|check| format!("did not hold: {check}")),
-        (_, Some(why)) => Some(why.to_owned()),
-        (_, None) => Some(now["run"]["life"]["outcome"].to_string()),
-    };
+    let why = || mitigation.and_then(|part| part["why"].as_str().map(str::to_owned));
+    let check = taken.not_repaired.as_ref();
+    let reason = (verdict != "pass").then(|| {
+        check
+            .map(|check| format!("did not hold: {check}"))
+            .or_else(why)
+            .unwrap_or_else(|| now["run"]["life"]["outcome"].to_string())
+    });
     (verdict, points, reason)
 }
 

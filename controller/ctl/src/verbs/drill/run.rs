@@ -16,11 +16,17 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{
+    SCENARIOS,
     controller::Controller,
-    going::{ended, entries, phase, until},
-    lines, read,
+    going::{ended, not_repaired, phase, until},
+    scenario,
 };
 use crate::{failure::Failure, output};
+
+/// The solver that does what the scenario's author says is right.
+pub(super) const REFERENCE: &str = "reference";
+/// Before the name of a repair that is none.
+pub(super) const BAD_FIX: &str = "bad-fix:";
 
 /// How long a repair's own command may take.
 const COMMAND: Duration = Duration::from_secs(120);
@@ -30,23 +36,23 @@ const COMMAND: Duration = Duration::from_secs(120);
 #[derive(Debug, Args)]
 pub(crate) struct Headless {
     /// Its name.
-    pub(super) id: String,
+    id: String,
     /// What repeats it.
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) seed: u64,
+    seed: u64,
     /// `reference`, `noop`, `bad-fix:NAME`, or a command, which does its work with this program and ends.
     #[arg(long, value_name = "SOLVER")]
-    pub(super) solver: String,
+    solver: String,
     /// Where the scenarios are, for the solvers that know the answer.
     #[arg(
         long,
         value_name = "FOLDER",
-        default_value = "/usr/lib/observastack/scenarios"
+        default_value = SCENARIOS
     )]
-    pub(super) scenarios: PathBuf,
+    scenarios: PathBuf,
     /// How long `noop` and a command may take, at most; the drill's own time if left out.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(super) within: Option<Duration>,
+    within: Option<Duration>,
 }
 
 /// Runs it; the lab goes back to its baseline whatever comes of it.
@@ -55,7 +61,11 @@ pub(super) async fn run(
     controller: &Controller,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let now = match taken(&Solver::of(headless)?, headless, controller).await? {
+    let solver = Solver::of(headless)?;
+    let Headless {
+        id, seed, within, ..
+    } = headless;
+    let now = match taken(&solver, id, *seed, *within, controller).await? {
         Ok(taken) => taken.now,
         // Nobody was judged, which is not the same as a fail.
         Err(error) => {
@@ -86,12 +96,14 @@ pub(super) struct Taken {
 /// Takes a drill; how it stood when it was judged, or why it was not. The lab is back at its baseline then.
 pub(super) async fn taken(
     solver: &Solver,
-    headless: &Headless,
+    id: &str,
+    seed: u64,
+    within: Option<Duration>,
     controller: &Controller,
 ) -> Result<Result<Taken, Failure>, Failure> {
-    let wish = json!({"id": headless.id, "seed": headless.seed});
+    let wish = json!({"id": id, "seed": seed});
     controller.say("/api/run", Some(&wish)).await?;
-    let judged = judge(solver, headless, controller).await;
+    let judged = judge(solver, within, controller).await;
     let not_repaired = match judged {
         Ok(_) => not_repaired(controller).await?,
         Err(_) => None,
@@ -112,16 +124,6 @@ pub(super) async fn taken(
     Ok(judged.map(|now| Taken { now, not_repaired }))
 }
 
-/// What did not hold, the last time that a repair was announced.
-async fn not_repaired(controller: &Controller) -> Result<Option<String>, Failure> {
-    let entries = entries(controller, 0).await?;
-    let last = entries
-        .iter()
-        .rev()
-        .find(|entry| entry["what"] == "not-repaired");
-    Ok(last.and_then(|entry| entry["check"].as_str().map(str::to_owned)))
-}
-
 fn code(verdict: &str) -> u8 {
     match verdict {
         "pass" => 0,
@@ -134,7 +136,7 @@ fn code(verdict: &str) -> u8 {
 /// From the start to the debrief.
 async fn judge(
     solver: &Solver,
-    headless: &Headless,
+    within: Option<Duration>,
     controller: &Controller,
 ) -> Result<Value, Failure> {
     let now = until(controller, |phase| {
@@ -145,7 +147,7 @@ async fn judge(
         return Ok(now);
     }
     let solved = solver.solve(controller);
-    match headless.within {
+    match within {
         Some(within) => match tokio::time::timeout(within, solved).await {
             Ok(solved) => solved?,
             Err(_) => drop(controller.say("/api/run/give-up", None::<&()>).await),
@@ -195,42 +197,37 @@ impl Solver {
         }
     }
 
-    pub(super) fn of(headless: &Headless) -> Result<Self, Failure> {
-        let known = || -> Result<Scenario, Failure> {
-            let folder = headless.scenarios.join(&headless.id);
-            read(&folder)?.map_err(|errors| Failure::Usage(lines(&folder, &errors)))
-        };
-        let steps = |repair: &[observastack_spec::scenario::At<Repair>]| -> Vec<Repair> {
-            repair.iter().map(|step| step.value.clone()).collect()
-        };
+    fn of(headless: &Headless) -> Result<Self, Failure> {
         match headless.solver.as_str() {
             "noop" => Ok(Self::Nothing),
-            "reference" => {
-                let reference = known()?.sealed.reference;
-                Ok(Self::Known {
-                    repair: steps(&reference.repair),
-                    diagnosis: reference.diagnosis.value,
-                })
+            solver if solver == REFERENCE || solver.starts_with(BAD_FIX) => {
+                let folder = headless.scenarios.join(&headless.id);
+                Self::known(&scenario(&folder)?, solver)
             }
-            solver => match solver.strip_prefix("bad-fix:") {
-                Some(name) => {
-                    let sealed = known()?.sealed;
-                    let fix = sealed.bad_fixes.get(name).ok_or_else(|| {
-                        let names: Vec<&str> =
-                            sealed.bad_fixes.keys().map(String::as_str).collect();
-                        Failure::Usage(format!(
-                            "--solver: there is no bad fix `{name}`; there are {}",
-                            names.join(", ")
-                        ))
-                    })?;
-                    Ok(Self::Known {
-                        repair: steps(&fix.repair),
-                        diagnosis: sealed.reference.diagnosis.value,
-                    })
-                }
-                None => Ok(Self::Command(solver.to_owned())),
-            },
+            command => Ok(Self::Command(command.to_owned())),
         }
+    }
+
+    /// `reference`, or `bad-fix:NAME`, of this scenario.
+    pub(super) fn known(scenario: &Scenario, solver: &str) -> Result<Self, Failure> {
+        let sealed = &scenario.sealed;
+        let repair = match solver.strip_prefix(BAD_FIX) {
+            None => &sealed.reference.repair,
+            Some(name) => {
+                let fix = sealed.bad_fixes.get(name).ok_or_else(|| {
+                    let names: Vec<&str> = sealed.bad_fixes.keys().map(String::as_str).collect();
+                    Failure::Usage(format!(
+                        "--solver: there is no bad fix `{name}`; there are {}",
+                        names.join(", ")
+                    ))
+                })?;
+                &fix.repair.value
+            }
+        };
+        Ok(Self::Known {
+            repair: repair.iter().map(|step| step.value.clone()).collect(),
+            diagnosis: sealed.reference.diagnosis.value.clone(),
+        })
     }
 
     async fn solve(&self, controller: &Controller) -> Result<(), Failure> {

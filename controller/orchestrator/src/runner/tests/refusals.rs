@@ -1,0 +1,76 @@
+//! What learners are told, and what they are refused.
+
+use super::*;
+
+#[test]
+fn a_learner_knows_what_it_may_until_the_end() {
+    let mut bench = Bench::investigating();
+    bench.say(Command::Hint);
+    for _ in 0..400 {
+        bench.tick();
+    }
+    let told = bench.texts().join("\n");
+    for part in ["spinner", "Any news?", "Are all instances", "investigating"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    for part in ["bursts", "packet-loss", "DROP INDEX"] {
+        assert!(!told.contains(part), "{part}: {told}");
+    }
+    bench.say(Command::GiveUp);
+    assert!(bench.texts().join("\n").contains("packet-loss"));
+}
+
+#[test]
+fn a_machine_without_what_it_needs_refuses_a_drill_with_the_reason() {
+    let mut bench = Bench::new();
+    bench.lab.with(|lab| lab.lacks = Some("cgroup-skb"));
+    let start = Command::Start {
+        id: "a-drill".to_owned(),
+        seed: 1,
+    };
+    let refusal = bench.tell(start).unwrap_err().to_string();
+    assert!(
+        refusal.contains("cannot do `a-drill`: cgroup-skb: it is not there"),
+        "{refusal}"
+    );
+    bench.lab.with(|lab| lab.assert_clean());
+    assert!(bench.runner.outcome().is_none());
+}
+
+#[test]
+fn what_is_said_at_the_wrong_time_is_refused_in_words() {
+    let mut bench = Bench::new();
+    let said = |bench: &mut Bench, command| bench.tell(command).unwrap_err().to_string();
+    assert!(said(&mut bench, Command::Submit).contains("no drill goes on"));
+    let unknown = Command::Start {
+        id: "b".to_owned(),
+        seed: 1,
+    };
+    assert!(said(&mut bench, unknown).contains("there are a-drill"));
+    let mut bench = Bench::started();
+    assert!(said(&mut bench, Command::Hint).contains("still being prepared"));
+    let again = Command::Start {
+        id: "a-drill".to_owned(),
+        seed: 1,
+    };
+    assert!(said(&mut bench, again).contains("goes on already"));
+    bench.until(Phase::Investigating);
+    assert!(said(&mut bench, Command::Submit).contains("say what is wrong"));
+    for _ in 0..3 {
+        bench.say(Command::Hint);
+    }
+    assert!(said(&mut bench, Command::Hint).contains("no more hints"));
+    let forged = Command::Did(Happened::Submitted);
+    assert!(said(&mut bench, forged).contains("not something that a learner does"));
+}
+
+#[test]
+fn nobody_gets_time_by_submitting_again_and_again() {
+    let mut bench = Bench::investigating();
+    bench.say(right());
+    let until_ms = bench.runner.standing().unwrap().until_ms.unwrap();
+    bench.now_ms = until_ms + 1;
+    let refusal = bench.tell(Command::Submit).unwrap_err().to_string();
+    assert!(refusal.contains("the incident is over"), "{refusal}");
+    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Timeout);
+}
