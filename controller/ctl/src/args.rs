@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     collector,
     verbs::{
-        clear, completions, config, drill, inject, logs, man, off_cpu, panic, probes, profile,
-        syscalls, top, trace, traces,
+        clear, completions, config, drill, inject, logs, man, mcp, metrics, off_cpu, panic, probes,
+        profile, syscalls, top, trace, traces,
     },
 };
 
@@ -78,10 +78,12 @@ pub(crate) enum Verb {
     OffCpu(off_cpu::OffCpu),
     Probes(probes::Probes),
     Logs(logs::Logs),
+    Metrics(metrics::Metrics),
     Traces(traces::Traces),
     Trace(trace::Trace),
     Profile(profile::Profile),
     Drill(drill::Drill),
+    Mcp(mcp::Mcp),
     /// Read and change a service's configuration.
     Config(config::Config),
     /// Print a shell's completion script.

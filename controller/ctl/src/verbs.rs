@@ -10,6 +10,8 @@ pub(crate) mod faults;
 pub(crate) mod inject;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod mcp;
+pub(crate) mod metrics;
 pub(crate) mod off_cpu;
 pub(crate) mod panic;
 pub(crate) mod probes;
@@ -50,6 +52,11 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         collector,
         verb,
     } = args;
+    let places = mcp::Places {
+        injector: injector.clone(),
+        observer: observer.clone(),
+        collector: collector.to_string(),
+    };
     let injector = Client::injector(&injector);
     let observer = Client::observer(&observer);
     let collector = Collector::new(collector);
@@ -65,10 +72,12 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         Verb::OffCpu(off_cpu) => off_cpu::run(&off_cpu, &observer, json).await,
         Verb::Probes(probes) => probes::run(&probes, &observer, json).await,
         Verb::Logs(logs) => logs::run(&logs, &collector, json).await,
+        Verb::Metrics(metrics) => metrics::run(&metrics, json).await,
         Verb::Traces(traces) => traces::run(&traces, &collector, json).await,
         Verb::Trace(trace) => trace::run(&trace, &collector, &observer, json).await,
         Verb::Profile(profile) => profile::run(&profile, &collector, &observer, json).await,
         Verb::Drill(drill) => drill::run(&drill, json).await,
+        Verb::Mcp(mcp) => mcp::run(mcp, places).await,
         Verb::Config(config) => config::run(config, &runtime_directory, json).await,
         Verb::Completions(completions) => Ok(completions::run(&completions)),
         Verb::Man(man) => man::run(&man),

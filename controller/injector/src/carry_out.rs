@@ -12,7 +12,7 @@ use crate::{
     api::{Context, Failure, Peer},
     engine::{Begun, EngineError, Held},
     facts::{FactError, Facts},
-    host::actors::ActorCounts,
+    host::actors::{ActorCounts, Work},
     lowering::{self, Plan, Term},
     scope::{self, Standing},
 };
@@ -250,7 +250,11 @@ async fn apply(
             &spec.unit,
             begun.end_ns,
             plan.changes.clone(),
-            actor.map(|actor| (actor, Arc::clone(&counts))),
+            actor.map(|actor| Work {
+                actor,
+                counts: Arc::clone(&counts),
+                is_covert: spec.covert,
+            }),
         )
         .await;
     applied.map_err(Failure::from)?;

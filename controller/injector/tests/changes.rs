@@ -17,7 +17,7 @@ use std::{
 
 use observastack_injector::host::{
     Clsact, Fq, Freeze,
-    actors::{Actor, ActorCounts, Choice, Pace, Reset},
+    actors::{Actor, ActorCounts, Choice, Pace, Reset, Work},
     change::Change,
     hands::{self, Hands, Options},
     journal::Journal,
@@ -232,7 +232,11 @@ fn the_connections_of_a_unit_are_destroyed_and_counted_and_others_live() {
                 "shop.service",
                 in_a_minute(),
                 vec![],
-                Some((actor, Arc::clone(&counts))),
+                Some(Work {
+                    actor,
+                    counts: Arc::clone(&counts),
+                    is_covert: false,
+                }),
             )
             .wait()
             .unwrap();
@@ -246,7 +250,11 @@ fn the_connections_of_a_unit_are_destroyed_and_counted_and_others_live() {
             "shop.service",
             in_a_minute(),
             vec![],
-            Some((actor, Arc::clone(&counts))),
+            Some(Work {
+                actor,
+                counts: Arc::clone(&counts),
+                is_covert: false,
+            }),
         )
         .wait()
         .unwrap();

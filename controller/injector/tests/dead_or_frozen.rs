@@ -16,7 +16,7 @@ use std::{
 
 use observastack_injector::host::{
     Freeze,
-    actors::{Actor, ActorCounts, FreezePulses},
+    actors::{Actor, ActorCounts, FreezePulses, Work},
     change::Change,
     guard,
     hands::{self, Options},
@@ -58,7 +58,11 @@ fn holder() {
         period: Duration::from_millis(20),
         frozen: Duration::from_millis(19),
     });
-    let actor = pulsed.then(|| (pulses, ActorCounts::default().into()));
+    let actor = pulsed.then(|| Work {
+        actor: pulses,
+        counts: ActorCounts::default().into(),
+        is_covert: false,
+    });
     hands
         .apply(
             7,

@@ -16,7 +16,7 @@ use std::{
 };
 
 use observastack_injector::host::{
-    actors::{Actor, ActorCounts, CpuStress},
+    actors::{Actor, ActorCounts, CpuStress, Work},
     hands::{self, Options},
     journal::Journal,
     timer::Unarmed,
@@ -131,7 +131,11 @@ fn the_load_is_the_cgroups_own_and_survives_a_kill_of_its_processes() {
             "shop.service",
             end_ns,
             vec![],
-            Some((actor, Arc::clone(&counts))),
+            Some(Work {
+                actor,
+                counts: Arc::clone(&counts),
+                is_covert: false,
+            }),
         )
         .wait()
         .unwrap();

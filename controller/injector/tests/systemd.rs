@@ -16,7 +16,7 @@ use std::{
 
 use observastack_injector::host::{
     Property, UnitStopped,
-    actors::{Actor, ActorCounts, Blow, Choice, Pace, UnitKill},
+    actors::{Actor, ActorCounts, Blow, Choice, Pace, UnitKill, Work},
     change::Change,
     hands::{self, Hands, Options},
     journal::Journal,
@@ -185,7 +185,11 @@ fn a_stopped_unit_is_started_again_and_a_killed_one_is_counted() {
             probability: 1.0,
         },
     });
-    let actor = Some((actor, Arc::clone(&counts)));
+    let actor = Some(Work {
+        actor,
+        counts: Arc::clone(&counts),
+        is_covert: false,
+    });
     let end_ns = monotonic_ns() + 60_000_000_000;
     scene
         .hands

@@ -16,7 +16,7 @@ use tracing::error;
 
 use crate::{
     lab::Lab,
-    runner::{Command, Refusal, Report, Runner, Standing},
+    runner::{Command, Reader, Refusal, Report, Runner, Standing},
     store::{Past, StoreError},
 };
 
@@ -29,12 +29,21 @@ const TICK: Duration = Duration::from_millis(500);
 enum Request {
     Say(Command, oneshot::Sender<Result<(), Refusal>>),
     Now(oneshot::Sender<Now>),
-    Entries(u64, oneshot::Sender<Result<(i64, Vec<Entry>), StoreError>>),
+    Entries(
+        u64,
+        Reader,
+        oneshot::Sender<Result<(i64, Vec<Entry>), StoreError>>,
+    ),
     Report(
         Option<i64>,
+        Reader,
         oneshot::Sender<Result<Option<Report>, StoreError>>,
     ),
-    History(usize, oneshot::Sender<Result<Vec<Past>, StoreError>>),
+    History(
+        usize,
+        Reader,
+        oneshot::Sender<Result<Vec<Past>, StoreError>>,
+    ),
     Briefs(oneshot::Sender<Vec<Brief>>),
 }
 
@@ -113,9 +122,9 @@ async fn answer<L: Lab>(runner: &mut Runner<L>, request: Request, now_ms: u64) {
             run: runner.standing(),
             score: runner.score().cloned(),
         })),
-        Request::Entries(after, to) => drop(to.send(runner.public_entries(after))),
-        Request::Report(run, to) => drop(to.send(runner.report(run))),
-        Request::History(most, to) => drop(to.send(runner.history(most))),
+        Request::Entries(after, reader, to) => drop(to.send(runner.public_entries(after, reader))),
+        Request::Report(run, reader, to) => drop(to.send(runner.report(run, reader))),
+        Request::History(most, reader, to) => drop(to.send(runner.history(most, reader))),
         Request::Briefs(to) => {
             let brief = |scenario: &Arc<Scenario>| scenario.brief.clone();
             drop(to.send(runner.library().values().map(brief).collect()));
@@ -140,34 +149,40 @@ impl Engine {
         self.ask(Request::Now).await
     }
 
-    /// What happened after so many entries, as far as a learner may know, and in which run.
+    /// What happened after so many entries, as far as its reader may know, and in which run.
     ///
     /// # Errors
     /// The thread is gone, or (inside) the store's.
     pub async fn entries(
         &self,
         after: u64,
+        reader: Reader,
     ) -> Result<Result<(i64, Vec<Entry>), StoreError>, Stopping> {
-        self.ask(|to| Request::Entries(after, to)).await
+        self.ask(|to| Request::Entries(after, reader, to)).await
     }
 
-    /// The report of a run, or of the one that goes on; nothing where it has not ended.
+    /// The report of a run, or of the one that goes on; nothing where it has not ended, or is not its reader's to know.
     ///
     /// # Errors
     /// The thread is gone, or (inside) the store's.
     pub async fn report(
         &self,
         run: Option<i64>,
+        reader: Reader,
     ) -> Result<Result<Option<Report>, StoreError>, Stopping> {
-        self.ask(|to| Request::Report(run, to)).await
+        self.ask(|to| Request::Report(run, reader, to)).await
     }
 
     /// The last runs, the newest first.
     ///
     /// # Errors
     /// The thread is gone, or (inside) the store's.
-    pub async fn history(&self, most: usize) -> Result<Result<Vec<Past>, StoreError>, Stopping> {
-        self.ask(|to| Request::History(most, to)).await
+    pub async fn history(
+        &self,
+        most: usize,
+        reader: Reader,
+    ) -> Result<Result<Vec<Past>, StoreError>, Stopping> {
+        self.ask(|to| Request::History(most, reader, to)).await
     }
 
     /// What a learner may know of every drill.

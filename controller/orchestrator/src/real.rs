@@ -87,6 +87,11 @@ fn failed(what: impl Into<String>, reason: impl std::fmt::Display) -> LabError {
 
 impl Lab for RealLab {
     async fn lacks(&self, capabilities: &[&str], faults: &[&str]) -> Result<Vec<String>, LabError> {
+        if capabilities.is_empty() && faults.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The preparation would have started it, too.
+        units::be_started("injector").await?;
         self.injector.lacks(capabilities, faults).await
     }
 
@@ -166,9 +171,8 @@ impl Lab for RealLab {
         self.injector.clear_all().await?;
         self.injector.lift_panic().await?;
         self.database.end_sessions().await;
-        for unit in units::SHOP.into_iter().chain(units::TELEMETRY) {
-            units::be_started(unit).await?;
-        }
+        // The database alone: what has been done to it may be what keeps the others from starting.
+        units::be_started("postgresql").await?;
         for one in undo {
             match one {
                 Undo::Sql { statements } => self.database.run(statements, false).await?,
@@ -179,6 +183,9 @@ impl Lab for RealLab {
                     ));
                 }
             }
+        }
+        for unit in units::SHOP.into_iter().chain(units::TELEMETRY) {
+            units::be_started(unit).await?;
         }
         for unit in self.services.reset().await? {
             units::run("restart", &unit).await?;

@@ -29,7 +29,7 @@ use tracing::{info, warn};
 use self::run::Run;
 pub use self::{
     command::{Command, Refusal},
-    run::{Saved, Standing},
+    run::{Reader, Saved, Standing},
 };
 use crate::{
     lab::Lab,
@@ -147,19 +147,25 @@ impl<L: Lab> Runner<L> {
         self.run.as_ref()?.saved.score.as_ref()
     }
 
-    /// What happened in the run that goes on, or in the last one, after so many entries, as far as a learner may know; and which run that is.
+    /// What happened in the run that goes on, or in the last one, after so many entries, as far as its reader may know; and which run that is.
     ///
     /// # Errors
     /// The store's.
-    pub fn public_entries(&self, after: u64) -> Result<(i64, Vec<Entry>), StoreError> {
-        let (id, is_over) = match &self.run {
-            Some(run) => (run.id, run.saved.score.is_some()),
+    pub fn public_entries(
+        &self,
+        after: u64,
+        reader: Reader,
+    ) -> Result<(i64, Vec<Entry>), StoreError> {
+        let (id, saved) = match &self.run {
+            Some(run) => (run.id, Some(run.saved.clone())),
             None => match self.store.history(1)?.first() {
-                // One that was aborted or failed can be taken again: it tells no more than it did.
-                Some(past) => (past.run, past.score.is_some()),
+                Some(past) => (past.run, self.store.run::<Saved>(past.run)?),
                 None => return Ok((0, Vec::new())),
             },
         };
+        // One that was aborted or failed can be taken again: it tells no more than it did.
+        let is_over = saved
+            .is_some_and(|saved| saved.score.is_some() && self.may_read_all(id, &saved, reader));
         let mut entries = self.store.entries(id, after)?;
         entries.retain(|entry| is_over || entry.what.is_public());
         for entry in &mut entries {
@@ -182,25 +188,51 @@ impl<L: Lab> Runner<L> {
         &self.library
     }
 
-    /// The last runs, the newest first.
+    /// The last runs, the newest first. Scores that are not their reader's to know as a whole do not explain themselves.
     ///
     /// # Errors
     /// The store's.
-    pub fn history(&self, most: usize) -> Result<Vec<Past>, StoreError> {
-        self.store.history(most)
+    pub fn history(&self, most: usize, reader: Reader) -> Result<Vec<Past>, StoreError> {
+        let mut runs = self.store.history(most)?;
+        for past in &mut runs {
+            let Some(score) = &mut past.score else {
+                continue;
+            };
+            let saved = self.store.run::<Saved>(past.run)?;
+            if !saved.is_some_and(|saved| self.may_read_all(past.run, &saved, reader)) {
+                score.parts.clear();
+                score.collateral.clear();
+                score.shortcuts.clear();
+            }
+        }
+        Ok(runs)
     }
 
-    /// What is told of a run, or of the one that goes on; nothing where it has not ended, was aborted, or its scenario is not there any more.
+    /// Whether a run that has ended may be told as a whole. Learners read what they have begun themselves, and nothing of a drill that is being taken: the
+    /// answer of an earlier run is its answer, too.
+    fn may_read_all(&self, id: i64, saved: &Saved, reader: Reader) -> bool {
+        let is_taken = self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.id != id && run.saved.scenario == saved.scenario);
+        reader == Reader::Teacher || (saved.by == Reader::Learner && !is_taken)
+    }
+
+    /// What is told of a run, or of the one that goes on; nothing where it has not ended, was aborted, its scenario is not there any more, or it is not its
+    /// reader's to know.
     ///
     /// # Errors
     /// The store's.
-    pub fn report(&self, run: Option<i64>) -> Result<Option<Report>, StoreError> {
+    pub fn report(&self, run: Option<i64>, reader: Reader) -> Result<Option<Report>, StoreError> {
         let Some(id) = run.or(self.run.as_ref().map(|run| run.id)) else {
             return Ok(None);
         };
         let Some(saved) = self.store.run::<Saved>(id)? else {
             return Ok(None);
         };
+        if !self.may_read_all(id, &saved, reader) {
+            return Ok(None);
+        }
         let scenario = self.library.get(&saved.scenario);
         let scenario = scenario.filter(|one| one.brief.version.value == saved.version);
         let (Some(score), Some(scenario)) = (saved.score.clone(), scenario) else {
@@ -322,7 +354,7 @@ impl<L: Lab> Runner<L> {
     }
 
     /// Begins a drill.
-    async fn start(&mut self, now_ms: u64, id: &str, seed: u64) -> Result<(), Refusal> {
+    async fn start(&mut self, now_ms: u64, id: &str, seed: u64, by: Reader) -> Result<(), Refusal> {
         if self.run.is_some() {
             return Err(Refusal::Busy);
         }
@@ -334,7 +366,7 @@ impl<L: Lab> Runner<L> {
         let plan = plan(&scenario, seed);
         self.can_be_done(&scenario, &plan).await?;
         let (life, effect) = Life::begin(now_ms);
-        let saved = Saved::new(&scenario, seed, life);
+        let saved = Saved::new(&scenario, seed, by, life);
         let number = self.store.begin(id, now_ms, &saved)?;
         let mut run = Run::planned(number, saved, Some(scenario), plan);
         run.begin(effect, now_ms);

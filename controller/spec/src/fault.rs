@@ -130,7 +130,8 @@ impl FaultRequest {
                 after: self.after,
                 max: self.max.or(self.fault.uses().max_by_default),
                 seed: self.seed.unwrap_or(drawn_seed),
-                verbose: self.verbose,
+                // Its decisions are what somebody has to find.
+                verbose: self.verbose && !self.covert,
                 covert: self.covert,
                 fault: self.fault,
             }),

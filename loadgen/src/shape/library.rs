@@ -23,6 +23,7 @@ pub const SHAPES: &[Named] = shapes![
     "slow-clients",
     "thundering-herd",
     "flash-sale",
+    "returning-customers",
 ];
 
 /// One of them.

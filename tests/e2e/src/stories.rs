@@ -25,6 +25,7 @@ mod learner;
 mod life;
 mod life_unit;
 mod loadgen;
+mod mcp;
 mod mtu_blackhole;
 mod observer;
 mod observer_faults;
@@ -141,6 +142,7 @@ pub(crate) fn all(lane: Lane) -> Vec<Trial> {
         engine_chaos::tests(),
         drills::tests(),
         learner::tests(),
+        mcp::tests(),
     ]
     .into_iter()
     .flatten()

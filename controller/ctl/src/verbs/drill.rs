@@ -21,6 +21,7 @@ use std::{
 use clap::{Args, Subcommand};
 use observastack_spec::scenario::{Part, Scenario, ScenarioError};
 
+pub(crate) use self::controller::Asking;
 use crate::failure::Failure;
 
 /// Where the package has its scenarios.
@@ -30,7 +31,7 @@ const SCENARIOS: &str = "/usr/lib/observastack/scenarios";
 #[derive(Debug, Args)]
 pub(crate) struct Drill {
     #[command(flatten)]
-    asking: controller::Asking,
+    asking: Asking,
     #[command(subcommand)]
     wish: Wish,
 }

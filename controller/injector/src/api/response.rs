@@ -25,6 +25,8 @@ pub(crate) type Answer = Response<BoxBody<Bytes, std::convert::Infallible>>;
 pub(crate) struct Failure {
     pub(crate) status: StatusCode,
     pub(crate) body: ErrorBody,
+    /// Whether it is of a fault that somebody has to find: then only its caller is told why.
+    pub(crate) is_covert: bool,
 }
 
 impl Failure {
@@ -36,6 +38,7 @@ impl Failure {
                 code,
                 fields: Vec::new(),
             },
+            is_covert: false,
         }
     }
 
@@ -53,11 +56,17 @@ impl Failure {
                 code: ErrorCode::Invalid,
                 fields,
             },
+            is_covert: false,
         }
     }
 }
 
 impl Failure {
+    /// The same, of a fault that is covert or not.
+    pub(crate) fn of(self, is_covert: bool) -> Self {
+        Self { is_covert, ..self }
+    }
+
     pub(crate) fn internal(error: impl Into<String>) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

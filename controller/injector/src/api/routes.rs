@@ -27,12 +27,16 @@ pub(crate) async fn answer(context: &Context, peer: Peer, request: Request<Incom
     match route(context, peer, request).await {
         Ok(answer) => answer,
         Err(failure) => {
+            let error = match failure.is_covert {
+                false => failure.body.error.as_str(),
+                true => "its caller knows",
+            };
             info!(
                 audit = "refuse",
                 uid = peer.uid,
                 pid = peer.pid,
                 status = failure.status.as_u16(),
-                error = failure.body.error,
+                error,
                 "refused"
             );
             json(failure.status, &failure.body)
@@ -58,7 +62,9 @@ async fn route(
                 let dry = carry_out::dry_run(context, spec).await?;
                 return Ok(json(StatusCode::OK, &dry));
             }
-            let status = carry_out::inject(context, peer, spec).await?;
+            let is_covert = spec.covert;
+            let injected = carry_out::inject(context, peer, spec).await;
+            let status = injected.map_err(|failure| failure.of(is_covert))?;
             Ok(json(StatusCode::CREATED, &status))
         }
         (&Method::POST, ["fault-sets"]) => {
@@ -70,7 +76,9 @@ async fn route(
                 }
                 return Ok(json(StatusCode::OK, &dry));
             }
-            let faults = carry_out::inject_set(context, peer, specs).await?;
+            let is_covert = specs.iter().any(|spec| spec.covert);
+            let injected = carry_out::inject_set(context, peer, specs).await;
+            let faults = injected.map_err(|failure| failure.of(is_covert))?;
             Ok(json(StatusCode::CREATED, &FaultList { faults }))
         }
         (&Method::GET, ["faults"]) => Ok(json(StatusCode::OK, &context.engine.list().await?)),

@@ -9,6 +9,7 @@ mod reset;
 mod unit_kill;
 
 use std::{
+    fmt::Display,
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -23,6 +24,7 @@ pub use freeze_pulses::FreezePulses;
 use observastack_abi::decision;
 use observastack_loader::clock::monotonic_ns;
 pub use reset::{Network, Reset};
+use tracing::{debug, warn};
 pub use unit_kill::{Blow, UnitKill};
 
 use super::{journal::Journal, lease};
@@ -97,12 +99,24 @@ impl Actor {
     }
 }
 
+/// An actor with what it counts.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// What it does.
+    pub actor: Actor,
+    /// What it has done.
+    pub counts: Arc<ActorCounts>,
+    /// Whether somebody has to find it: then the log does not tell what could not be done.
+    pub is_covert: bool,
+}
+
 /// What an actor needs while it works.
 pub(crate) struct Run {
     /// The fault.
     id: u64,
     end_ns: u64,
     counts: Arc<ActorCounts>,
+    is_covert: bool,
     stop: Arc<Stop>,
     journal: Journal,
 }
@@ -156,6 +170,16 @@ impl Run {
         }
     }
 
+    /// Tells the log what could not be done.
+    fn failed(&self, error: &dyn Display, what: &str) {
+        if self.is_covert {
+            debug!(fault = self.id, %error, "{what}");
+            warn!(fault = self.id, "fault {}: it could not act", self.id);
+        } else {
+            warn!(fault = self.id, %error, "{what}");
+        }
+    }
+
     fn is_stopped(&self) -> bool {
         *self
             .stop
@@ -177,15 +201,20 @@ impl Working {
     pub(crate) fn begin(
         id: u64,
         end_ns: u64,
-        actor: Actor,
-        counts: Arc<ActorCounts>,
+        work: Work,
         journal: Journal,
     ) -> std::io::Result<Self> {
+        let Work {
+            actor,
+            counts,
+            is_covert,
+        } = work;
         let stop = Arc::new(Stop::default());
         let run = Run {
             id,
             end_ns,
             counts,
+            is_covert,
             stop: Arc::clone(&stop),
             journal,
         };

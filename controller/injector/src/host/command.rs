@@ -85,6 +85,8 @@ pub(crate) fn run_as_admin(program: &'static str, args: &[&str]) -> Result<Strin
         "--pipe",
         "--collect",
         "--slice=observastack-control.slice",
+        // Else the command, which is in everybody's journal then: it may be what somebody has to find.
+        "--description=A step of ObservaStack's injector",
         "--property=TimeoutStartSec=10",
         "--",
         &path,

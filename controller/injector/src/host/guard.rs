@@ -195,11 +195,10 @@ impl Guard {
         match result {
             Ok(()) => {
                 self.options.armer.disarm(id);
+                // Not the unit: it may be what somebody has to find, and the injector has told it where it is not.
                 info!(
                     fault = id,
-                    unit = entry.unit,
-                    reason,
-                    "fault {id} reverted by the guard: {reason}"
+                    reason, "fault {id} reverted by the guard: {reason}"
                 );
                 self.failed.remove(&id);
             }
@@ -208,7 +207,7 @@ impl Guard {
                     .failed
                     .get(&id)
                     .map_or(RETRY_NS.0, |(_, wait_ns)| *wait_ns);
-                warn!(fault = id, unit = entry.unit, reason, %error, "fault {id} cannot be reverted yet");
+                warn!(fault = id, reason, %error, "fault {id} cannot be reverted yet");
                 let again_ns = monotonic_ns().saturating_add(wait_ns);
                 self.failed
                     .insert(id, (again_ns, (wait_ns * 2).min(RETRY_NS.1)));

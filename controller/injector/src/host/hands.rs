@@ -9,10 +9,7 @@ use std::{
     io,
     path::PathBuf,
     pin::Pin,
-    sync::{
-        Arc,
-        mpsc::{self, SyncSender, TrySendError},
-    },
+    sync::mpsc::{self, SyncSender, TrySendError},
     task::{Context, Poll},
     thread,
 };
@@ -21,7 +18,7 @@ use tokio::sync::oneshot;
 use worker::{Request, Worker};
 
 use super::{
-    actors::{Actor, ActorCounts},
+    actors::Work,
     change::Change,
     command::CommandError,
     journal::{Journal, JournalError},
@@ -108,7 +105,7 @@ impl Hands {
         unit: &str,
         end_ns: u64,
         changes: Vec<Change>,
-        actor: Option<(Actor, Arc<ActorCounts>)>,
+        actor: Option<Work>,
     ) -> Pending<()> {
         let unit = unit.to_owned();
         self.ask(|reply| Request::Apply {

@@ -11,6 +11,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{Context, ROUTES, failure::Failure, routes::Method};
+use crate::runner::Reader;
 
 /// Who asks. The later may do what the earlier may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,16 @@ pub enum Role {
     Instructor,
     /// Everything.
     Admin,
+}
+
+impl Role {
+    /// How much may be told.
+    pub(super) fn reader(self) -> Reader {
+        match self {
+            Self::Learner => Reader::Learner,
+            Self::Instructor | Self::Admin => Reader::Teacher,
+        }
+    }
 }
 
 /// The shortest token.
@@ -119,7 +130,7 @@ fn same(one: &str, other: &str) -> bool {
 /// Lets through what the route's role may.
 pub(super) async fn check(
     State(context): State<Context>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
     // No path has parameters, so it is the route's as it is.
@@ -137,7 +148,7 @@ pub(super) async fn check(
         match token.and_then(|token| context.tokens.role(token)) {
             None => return Err(Failure::no_token()),
             Some(role) if role < needed => return Err(Failure::not_allowed(needed)),
-            Some(_) => {}
+            Some(role) => drop(request.extensions_mut().insert(role)),
         }
     }
     Ok(next.run(request).await)

@@ -12,7 +12,7 @@ use observastack_spec::drill::log::Entry;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::engine::Engine;
+use crate::{engine::Engine, runner::Reader};
 
 /// A comment that shows both ends that the other is there.
 const STILL_HERE: Duration = Duration::from_secs(15);
@@ -39,9 +39,9 @@ impl Seen {
 }
 
 /// Streams what happened after an event, and what happens from now on, until the reader goes.
-pub(super) fn stream(engine: Engine, after: Seen) -> Response {
+pub(super) fn stream(engine: Engine, reader: Reader, after: Seen) -> Response {
     let (pieces, stream) = mpsc::channel(PIECES);
-    tokio::spawn(send(engine, after, pieces));
+    tokio::spawn(send(engine, reader, after, pieces));
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
@@ -49,11 +49,16 @@ pub(super) fn stream(engine: Engine, after: Seen) -> Response {
     (headers, Body::from_stream(ReceiverStream::new(stream))).into_response()
 }
 
-async fn send(engine: Engine, mut seen: Seen, pieces: mpsc::Sender<Result<Bytes, Infallible>>) {
+async fn send(
+    engine: Engine,
+    reader: Reader,
+    mut seen: Seen,
+    pieces: mpsc::Sender<Result<Bytes, Infallible>>,
+) {
     let mut moved = engine.moved();
     loop {
         moved.borrow_and_update();
-        let Ok(Ok((run, entries))) = engine.entries(seen.number).await else {
+        let Ok(Ok((run, entries))) = engine.entries(seen.number, reader).await else {
             return;
         };
         if seen.run.is_some_and(|before| before != run) {

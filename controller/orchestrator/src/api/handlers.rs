@@ -1,7 +1,7 @@
 //! What each route does.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{
         Query, State,
         rejection::{JsonRejection, QueryRejection},
@@ -20,7 +20,7 @@ use observastack_spec::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Context, Route, description, events, failure::Failure, routes::What};
+use super::{Context, Role, Route, description, events, failure::Failure, routes::What};
 use crate::runner::Command;
 
 type Answer = Result<Response, Failure>;
@@ -76,9 +76,14 @@ fn first() -> u64 {
     1
 }
 
-async fn start(of: State<Context>, body: Result<Json<Start>, JsonRejection>) -> Answer {
+async fn start(
+    of: State<Context>,
+    Extension(role): Extension<Role>,
+    body: Result<Json<Start>, JsonRejection>,
+) -> Answer {
     let Json(Start { id, seed }) = body?;
-    let said = say(of, Command::Start { id, seed }).await?;
+    let by = role.reader();
+    let said = say(of, Command::Start { id, seed, by }).await?;
     Ok((StatusCode::CREATED, said).into_response())
 }
 
@@ -106,15 +111,20 @@ struct Last {
 
 async fn entries(
     State(context): State<Context>,
+    Extension(role): Extension<Role>,
     query: Result<Query<After>, QueryRejection>,
 ) -> Answer {
     let Query(After { after }) = query?;
-    let (run, entries) = context.engine.entries(after.unwrap_or(0)).await??;
+    let (run, entries) = context
+        .engine
+        .entries(after.unwrap_or(0), role.reader())
+        .await??;
     Ok(Json(json!({"run": run, "entries": entries})).into_response())
 }
 
 async fn follow(
     State(context): State<Context>,
+    Extension(role): Extension<Role>,
     headers: HeaderMap,
     query: Result<Query<Last>, QueryRejection>,
 ) -> Answer {
@@ -132,6 +142,7 @@ async fn follow(
     };
     Ok(events::stream(
         context.engine,
+        role.reader(),
         last.or(asked).unwrap_or_default(),
     ))
 }
@@ -165,6 +176,7 @@ struct Which {
 
 async fn report(
     State(context): State<Context>,
+    Extension(role): Extension<Role>,
     query: Result<Query<Which>, QueryRejection>,
 ) -> Answer {
     let Query(Which { run, form, part }) = query?;
@@ -175,15 +187,15 @@ async fn report(
             Some(standing) => Some(standing.run),
             None => context
                 .engine
-                .history(1)
+                .history(1, role.reader())
                 .await??
                 .first()
                 .map(|past| past.run),
         },
     };
-    let report = context.engine.report(run).await??;
+    let report = context.engine.report(run, role.reader()).await??;
     let report = report.ok_or_else(|| {
-        Failure::none("there is no report: no such run, it goes on, or it was aborted")
+        Failure::none("there is no report: no such run, it goes on, it was aborted, it is not yours, or its drill is being taken now")
     })?;
     let blocks = match part {
         Part::Debrief => &report.debrief,
@@ -213,6 +225,7 @@ struct Limit {
 
 async fn history(
     State(context): State<Context>,
+    Extension(role): Extension<Role>,
     query: Result<Query<Limit>, QueryRejection>,
 ) -> Answer {
     let Query(Limit { limit }) = query?;
@@ -222,7 +235,7 @@ async fn history(
             "limit={limit} is not allowed; use 1 to {MOST_RUNS}"
         )));
     }
-    let runs = context.engine.history(limit).await??;
+    let runs = context.engine.history(limit, role.reader()).await??;
     Ok(Json(json!({"runs": runs})).into_response())
 }
 

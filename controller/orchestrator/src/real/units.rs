@@ -22,7 +22,7 @@ fn full(unit: &str) -> String {
     format!("observastack-{unit}.service")
 }
 
-/// `start`, `stop` or `restart`.
+/// `start`, `restart` or `reset-failed`.
 pub(super) async fn run(verb: &str, unit: &str) -> Result<(), LabError> {
     let what = format!("{verb} {unit}");
     let mut command = Command::new("systemctl");
@@ -47,6 +47,11 @@ pub(super) async fn be_started(unit: &str) -> Result<(), LabError> {
     if is_active(unit).await? {
         return Ok(());
     }
+    if run("start", unit).await.is_ok() {
+        return Ok(());
+    }
+    // Given up by systemd, after it has ended too often (StartLimitBurst=).
+    run("reset-failed", unit).await?;
     run("start", unit).await
 }
 

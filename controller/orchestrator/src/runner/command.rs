@@ -12,7 +12,7 @@ use observastack_spec::{
     },
 };
 
-use super::Runner;
+use super::{Reader, Runner};
 use crate::{
     lab::{Lab, LabError},
     store::StoreError,
@@ -32,6 +32,8 @@ pub enum Command {
         id: String,
         /// What repeats it.
         seed: u64,
+        /// Who begins it.
+        by: Reader,
     },
     /// Give the next hint.
     Hint,
@@ -106,7 +108,7 @@ impl<L: Lab> Runner<L> {
     /// It comes to nothing, in words.
     pub async fn command(&mut self, now_ms: u64, command: Command) -> Result<(), Refusal> {
         match command {
-            Command::Start { id, seed } => self.start(now_ms, &id, seed).await,
+            Command::Start { id, seed, by } => self.start(now_ms, &id, seed, by).await,
             Command::Hint => self.hint(now_ms).await,
             Command::Diagnose(diagnosis) => self.diagnose(now_ms, diagnosis).await,
             Command::Submit => {

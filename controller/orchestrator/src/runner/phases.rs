@@ -22,7 +22,7 @@ const BASELINE_MS: u64 = 90_000;
 const BASELINE_HOLDS_MS: u64 = 2_000;
 /// How long something may not be looked at, before it is the lab's failure.
 const BLIND_MS: u64 = 30_000;
-/// How long a repair may take to show, once it was submitted: what is measured looks back a little.
+/// How long a repair may take to show, once it was submitted: what is measured looks back a little, and wavers meanwhile.
 const SETTLES_MS: u64 = 20_000;
 
 impl<L: Lab> Runner<L> {
@@ -181,14 +181,20 @@ impl<L: Lab> Runner<L> {
                     self.finish(now_ms, Event::HeldToTheEnd).await?;
                 }
             }
-            // It has held and does not any more, or it has had its time.
-            Some(false) if before.is_some() || self.took_ms(now_ms) > SETTLES_MS => {
+            // It has had its time, or it has held after it and does not any more.
+            Some(false) if self.took_ms(now_ms) > SETTLES_MS => {
                 let check = self.first_that_does_not_hold(&repaired.that);
                 self.note(now_ms, Happened::NotRepaired { check })?;
                 self.event(now_ms, Event::HoldsNoMore)?;
                 if self.is_time_up(now_ms) {
                     self.finish(now_ms, Event::TimeUp).await?;
                 }
+            }
+            Some(false) if before.is_some() => {
+                if let Some(run) = &mut self.run {
+                    run.holds_since_ms = None;
+                }
+                self.event(now_ms, Event::Wavers)?;
             }
             Some(false) => {}
         }

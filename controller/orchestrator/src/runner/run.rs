@@ -17,6 +17,17 @@ use observastack_spec::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Who begins a run, and who reads what is told of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reader {
+    /// Must not find an answer before it is looked for.
+    Learner,
+    /// May read everything: instructors, and whoever proves a drill.
+    #[default]
+    Teacher,
+}
+
 /// What is kept of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
@@ -26,6 +37,9 @@ pub struct Saved {
     pub version: u32,
     /// What repeats it.
     pub seed: u64,
+    /// Who has begun it; not known of a run of before that was kept.
+    #[serde(default)]
+    pub by: Reader,
     /// Where it is.
     pub life: Life,
     /// When the baseline was seen to hold: the steps' times count from there.
@@ -51,11 +65,12 @@ pub struct Saved {
 
 impl Saved {
     /// A run that begins.
-    pub(super) fn new(scenario: &Scenario, seed: u64, life: Life) -> Self {
+    pub(super) fn new(scenario: &Scenario, seed: u64, by: Reader, life: Life) -> Self {
         Self {
             scenario: scenario.brief.id.value.clone(),
             version: scenario.brief.version.value,
             seed,
+            by,
             life,
             baseline_ms: None,
             done: Vec::new(),

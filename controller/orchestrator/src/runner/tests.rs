@@ -61,6 +61,7 @@ impl Bench {
         bench.say(Command::Start {
             id: "a-drill".to_owned(),
             seed: 7,
+            by: Reader::Learner,
         });
         bench
     }
@@ -139,7 +140,7 @@ impl Bench {
     }
 
     fn texts(&self) -> Vec<String> {
-        let (_, entries) = self.runner.public_entries(0).unwrap();
+        let (_, entries) = self.runner.public_entries(0, Reader::Learner).unwrap();
         entries
             .iter()
             .map(|entry| serde_json::to_string(&entry.what).unwrap())

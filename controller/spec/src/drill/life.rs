@@ -69,6 +69,8 @@ pub enum Event {
     Holds,
     /// It does not any more.
     HoldsNoMore,
+    /// It does not at the moment, soon after it was announced: what is measured looks back to before the repair.
+    Wavers,
     /// It held for as long as it has to.
     HeldToTheEnd,
     /// The learner says that it is repaired.
@@ -208,7 +210,7 @@ impl Life {
                 self.moments.holds_since.get_or_insert(at_ms);
                 None
             }
-            (Investigating, Event::HoldsNoMore) => {
+            (Investigating, Event::HoldsNoMore) | (Verifying, Event::Wavers) => {
                 self.moments.holds_since = None;
                 None
             }
@@ -356,6 +358,24 @@ mod tests {
     }
 
     #[test]
+    fn a_repair_that_settles_holds_since_it_has_settled() {
+        let (life, _) = run(&[
+            &BROKEN[..],
+            &[
+                Event::Submit,
+                Event::Holds,
+                Event::Wavers,
+                Event::Holds,
+                Event::HeldToTheEnd,
+            ],
+        ]
+        .concat());
+        assert_eq!(life.outcome, Some(Outcome::Repaired));
+        let (holds_since, ended) = (life.moments.holds_since, life.moments.ended);
+        assert_eq!(ended.unwrap() - holds_since.unwrap(), 1_000);
+    }
+
+    #[test]
     fn what_a_phase_has_no_place_for_is_refused_in_words_and_changes_nothing() {
         let (mut life, _) = Life::begin(0);
         let before = life.clone();
@@ -419,6 +439,7 @@ mod tests {
             }),
             Just(Event::Holds),
             Just(Event::HoldsNoMore),
+            Just(Event::Wavers),
             Just(Event::HeldToTheEnd),
             Just(Event::Submit),
             Just(Event::GiveUp),

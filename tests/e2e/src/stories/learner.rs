@@ -5,13 +5,13 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::{
     command::{self, Ran},
     http,
-    lab::{self, API_1, CONTROLLER, CTL, INJECTOR, INJECTOR_SOCKET, LOADGEN_SOCKET},
+    lab::{self, API_1, CONTROLLER, CTL, INJECTOR, INJECTOR_SOCKET, LOADGEN_SOCKET, UNITS},
     story::test,
     systemd, wait,
 };
@@ -25,6 +25,10 @@ pub(super) fn tests() -> Vec<Trial> {
     vec![
         test("learner::takes_a_drill_with_the_tools_that_it_needs", takes),
         test("learner::cannot_read_the_answer_anywhere", reads),
+        test(
+            "learner::does_not_become_root_by_the_databases_setup",
+            becomes_root_by_the_databases_setup,
+        ),
     ]
 }
 
@@ -79,6 +83,66 @@ fn takes() -> Result<()> {
     lab::abort_drill()
 }
 
+/// A run of the drill by an administrator, up to its debrief; its number.
+fn proven() -> Result<u64> {
+    lab::ctl(&["drill", "start", DRILL])?;
+    wait::until_true(wait::SOON, "it is broken", || {
+        Ok(lab::drill()?["life"]["phase"] == "investigating")
+    })?;
+    let run = lab::drill()?["run"].as_u64().context("no run")?;
+    lab::ctl(&["drill", "give-up"])?;
+    let entries = "t=$(cat /etc/observastack/learner.token); curl -sf -H \"authorization: Bearer $t\" http://127.0.0.1:8080/api/run/entries";
+    let told = works(entries)?;
+    ensure!(!told.contains(ANSWER), "somebody else's run tells {told}");
+    let report = lab::ctl_ran(&["drill", "report", "--run", &run.to_string()])?;
+    report.expect(0)?;
+    ensure!(
+        report.stdout.contains(SENTENCE),
+        "no debrief: {}",
+        report.stdout
+    );
+    lab::ctl(&["drill", "reset"])?;
+    wait::until_true(
+        wait::SOON,
+        "the lab is back",
+        || Ok(lab::drill()?.is_null()),
+    )?;
+    Ok(run)
+}
+
+/// What the database's own user puts into its directory is not run, read or followed as root.
+fn becomes_root_by_the_databases_setup() -> Result<()> {
+    const SETUP: &str = "observastack-postgresql-setup.service";
+    const STATE: &str = "/var/lib/observastack/postgresql";
+    const RAN: &str = "/etc/observastack/ran-as-root";
+    const WRITTEN: &str = "/etc/observastack/written-as-root";
+    let as_owner = |line: &str| {
+        works(&format!(
+            "sudo -n -u observastack-postgresql sh -c '{line}'"
+        ))
+    };
+    as_owner(&format!(
+        "cd {STATE} && mkdir -p x/bin && for p in postgres pg_controldata pg_isready psql pg_ctl; do printf \"#!/bin/sh\\ntouch {RAN}\\n\" > x/bin/$p; chmod 755 x/bin/$p; done"
+    ))?;
+    as_owner(&format!(
+        "cd {STATE} && ln -sf {WRITTEN} setup.done && ln -sf {WRITTEN} setup.done.new && cp data/PG_VERSION kept && echo ../../..{STATE}/x > data/PG_VERSION"
+    ))?;
+    let ran = command::run(&["systemctl", "restart", SETUP])?;
+    as_owner(&format!(
+        "cd {STATE} && cat kept > data/PG_VERSION && rm -rf kept x setup.done setup.done.new"
+    ))?;
+    let found: Vec<&str> = [RAN, WRITTEN]
+        .into_iter()
+        .filter(|path| fs::remove_file(path).is_ok())
+        .collect();
+    command::output(&["systemctl", "reset-failed", SETUP])?;
+    command::output(&[&["systemctl", "start", SETUP], &UNITS[..]].concat())?;
+    lab::wait_healthy()?;
+    ensure!(found.is_empty(), "root has made {found:?}");
+    ensure!(ran.code != 0, "{SETUP} takes any version");
+    Ok(())
+}
+
 /// Everything that is tried has to fail, or to say nothing.
 fn reads() -> Result<()> {
     // Faults of other tests were no secret: what is left of them is not what is looked for.
@@ -89,6 +153,8 @@ fn reads() -> Result<()> {
     })?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let begun = Instant::now();
+    // Whoever keeps the lab has shown that the drill works, and its debrief is there.
+    let earlier = proven()?;
     begin()?;
     let controller = lab::main_process(CONTROLLER)?.as_raw_nonzero();
     let sealed = format!("/usr/lib/observastack/scenarios/{DRILL}/sealed.yaml");
@@ -110,12 +176,14 @@ fn reads() -> Result<()> {
         ),
         format!("{CTL} drill validate /usr/lib/observastack/scenarios/{DRILL}"),
         format!("{CTL} drill plan /usr/lib/observastack/scenarios/{DRILL}"),
-        format!("{CTL} drill run {DRILL} --solver reference"),
         format!("{CTL} drill report"),
+        format!("{CTL} drill report --run {earlier}"),
+        format!("sudo -n -u observastack-observer {CTL} drill run {DRILL} --solver 'exit 0'"),
         "cat /etc/observastack/tokens.json".to_owned(),
         "sudo -n -u observastack-sut cat /etc/observastack/tokens.json".to_owned(),
         "ls /var/lib/observastack/controller".to_owned(),
         "ls /var/lib/observastack/injector".to_owned(),
+        "ls /etc/observastack/scenarios".to_owned(),
         format!("cat /proc/{controller}/environ"),
         format!("head -c 1 /proc/{controller}/mem"),
         format!("sudo -n -u observastack-sut strace -p {controller}"),
@@ -165,7 +233,7 @@ fn reads() -> Result<()> {
         ("observastack-ctl --json drill list", ANSWER),
         ("observastack-ctl --json drill show grey-loss", ANSWER),
         (
-            "t=$(cat /etc/observastack/learner.token); for p in drills run run/entries; do curl -sf -H \"authorization: Bearer $t\" http://127.0.0.1:8080/api/$p || exit 9; done",
+            "t=$(cat /etc/observastack/learner.token); for p in drills run run/entries history; do curl -sf -H \"authorization: Bearer $t\" http://127.0.0.1:8080/api/$p || exit 9; done",
             ANSWER,
         ),
     ] {

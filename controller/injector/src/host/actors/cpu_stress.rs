@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::fs::OFlags;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Run;
 use crate::host::stress;
@@ -57,7 +57,7 @@ impl CpuStress {
                             run.counts.add(1, 1, 0);
                         }
                         Err(error) => {
-                            warn!(fault = run.id, %error, "cannot start a process that burns CPU");
+                            run.failed(&error, "cannot start a process that burns CPU");
                             run.counts.add(1, 0, 1);
                         }
                     }

@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::warn;
-
 use super::Run;
 use crate::host::changes::Freeze;
 
@@ -59,11 +57,11 @@ impl FreezePulses {
             Ok(None) => None,
             Ok(Some(Ok(()))) => Some(true),
             Ok(Some(Err(error))) => {
-                warn!(fault = run.id, %error, "cannot freeze or thaw");
+                run.failed(&error, "cannot freeze or thaw");
                 Some(false)
             }
             Err(error) => {
-                warn!(fault = run.id, %error, "cannot freeze or thaw");
+                run.failed(&error, "cannot freeze or thaw");
                 Some(false)
             }
         }

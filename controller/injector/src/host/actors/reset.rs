@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr, os::unix::fs::MetadataExt, path::PathBuf};
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Choice, Pace, Run, with_descendants};
 use observastack_loader::sock_diag::{Connection, SockDiag};
@@ -55,14 +55,14 @@ impl Reset {
         let mut diag = match SockDiag::open() {
             Ok(diag) => diag,
             Err(error) => {
-                warn!(fault = run.id, %error, "cannot list connections");
+                run.failed(&error, "cannot list connections");
                 return;
             }
         };
         let mut n = 0;
         loop {
             if let Err(error) = self.round(run, &mut diag, &mut n) {
-                warn!(fault = run.id, %error, "cannot destroy connections");
+                run.failed(&error, "cannot destroy connections");
             }
             if !run.next(self.pace) {
                 return;

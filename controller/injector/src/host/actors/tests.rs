@@ -37,12 +37,20 @@ fn pulses(directory: &tempfile::TempDir) -> (Journal, Actor, PathBuf) {
     (journal, actor, file)
 }
 
+fn work(actor: Actor, counts: &Arc<ActorCounts>) -> Work {
+    Work {
+        actor,
+        counts: Arc::clone(counts),
+        is_covert: false,
+    }
+}
+
 #[test]
 fn pulses_freeze_half_of_the_time_and_thaw_when_told_to_end() {
     let directory = tempfile::tempdir().unwrap();
     let (journal, actor, file) = pulses(&directory);
     let counts = Arc::new(ActorCounts::default());
-    let working = Working::begin(7, u64::MAX, actor, Arc::clone(&counts), journal).unwrap();
+    let working = Working::begin(7, u64::MAX, work(actor, &counts), journal).unwrap();
     let mut frozen = 0;
     for _ in 0..200 {
         frozen += usize::from(fs::read_to_string(&file).unwrap() == "1");
@@ -63,8 +71,7 @@ fn pulses_end_at_the_end_and_when_somebody_has_reverted_the_fault() {
     let working = Working::begin(
         7,
         end_ns(Duration::from_millis(30)),
-        actor.clone(),
-        Arc::clone(&counts),
+        work(actor.clone(), &counts),
         journal.clone(),
     )
     .unwrap();
@@ -72,7 +79,7 @@ fn pulses_end_at_the_end_and_when_somebody_has_reverted_the_fault() {
     assert!(working.has_ended());
     assert_eq!(fs::read_to_string(&file).unwrap(), "0");
 
-    let working = Working::begin(7, u64::MAX, actor, counts, journal.clone()).unwrap();
+    let working = Working::begin(7, u64::MAX, work(actor, &counts), journal.clone()).unwrap();
     thread::sleep(Duration::from_millis(30));
     journal.revert(7).unwrap();
     fs::write(&file, "0").unwrap();
@@ -87,6 +94,7 @@ fn an_actor_that_was_not_let_run_for_a_while_does_not_go_on() {
     let run = Run {
         id: 7,
         end_ns: u64::MAX,
+        is_covert: false,
         counts: Arc::default(),
         stop: Arc::default(),
         journal: journal(&directory),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{Choice, Pace, Run};
 use crate::host::command;
@@ -45,7 +45,7 @@ impl UnitKill {
                     }
                     Err(error) => {
                         // It may not be running just now.
-                        warn!(fault = run.id, %error, "cannot strike the unit");
+                        run.failed(&error, "cannot strike the unit");
                         run.counts.add(1, 0, 1);
                     }
                 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    sync::{Mutex, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use observastack_loader::clock::monotonic_ns;
 
 use super::*;
 use crate::host::{
-    actors::FreezePulses,
+    actors::{Actor, ActorCounts, FreezePulses},
     changes::{Fill, Freeze},
     guard::Guard,
     lease,
@@ -191,7 +191,11 @@ fn an_actor_works_while_its_fault_holds() {
         period: Duration::from_millis(40),
         frozen: Duration::from_millis(20),
     });
-    let actor = Some((actor, Arc::clone(&counts)));
+    let actor = Some(Work {
+        actor,
+        counts: Arc::clone(&counts),
+        is_covert: false,
+    });
     scene
         .hands()
         .apply(

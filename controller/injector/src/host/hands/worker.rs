@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +12,7 @@ use tracing::warn;
 
 use super::{HandsError, Options};
 use crate::host::{
-    actors::{Actor, ActorCounts, Working},
+    actors::{Work, Working},
     change::Change,
     guard,
     journal::JournalError,
@@ -37,7 +34,7 @@ pub(super) enum Request {
         unit: String,
         end_ns: u64,
         changes: Vec<Change>,
-        actor: Option<(Actor, Arc<ActorCounts>)>,
+        actor: Option<Work>,
         reply: Reply<()>,
     },
     Revert {
@@ -135,7 +132,7 @@ impl Worker {
         unit: &str,
         end_ns: u64,
         changes: Vec<Change>,
-        actor: Option<(Actor, Arc<ActorCounts>)>,
+        actor: Option<Work>,
     ) -> Result<(), HandsError> {
         if self.held.contains_key(&id) {
             return Err(JournalError::Exists(id).into());
@@ -144,9 +141,8 @@ impl Worker {
         if journalled {
             self.change(id, unit, end_ns, changes)?;
         }
-        let actor = actor.map(|(actor, counts)| {
-            Working::begin(id, end_ns, actor, counts, self.options.journal.clone())
-        });
+        let actor =
+            actor.map(|work| Working::begin(id, end_ns, work, self.options.journal.clone()));
         match actor.transpose() {
             Ok(actor) => {
                 self.held.insert(id, Held { journalled, actor });

@@ -12,6 +12,7 @@ fn a_session_that_is_gone_with_the_controller_ends_the_run() {
     bench.say(Command::Start {
         id: "a-drill".to_owned(),
         seed: 7,
+        by: Reader::Learner,
     });
     bench.until(Phase::Investigating);
     assert_eq!(bench.lab.with(|lab| lab.held), 1);
@@ -105,7 +106,7 @@ proptest! {
                         2 => Command::GiveUp,
                         3 => Command::Abort,
                         4 => Command::Reset,
-                        5 => Command::Start { id: "a-drill".to_owned(), seed: 3 },
+                        5 => Command::Start { id: "a-drill".to_owned(), seed: 3, by: Reader::Learner },
                         _ => right(),
                     };
                     let _ = bench.tell(command);
@@ -117,7 +118,7 @@ proptest! {
         bench.until_closed();
         bench.lab.with(|lab| lab.assert_clean());
         // And it can begin again.
-        bench.say(Command::Start { id: "a-drill".to_owned(), seed: 1 });
+        bench.say(Command::Start { id: "a-drill".to_owned(), seed: 1, by: Reader::Learner });
         bench.until(Phase::Investigating);
     }
 }

@@ -27,6 +27,7 @@ fn a_machine_without_what_it_needs_refuses_a_drill_with_the_reason() {
     let start = Command::Start {
         id: "a-drill".to_owned(),
         seed: 1,
+        by: Reader::Learner,
     };
     let refusal = bench.tell(start).unwrap_err().to_string();
     assert!(
@@ -45,6 +46,7 @@ fn what_is_said_at_the_wrong_time_is_refused_in_words() {
     let unknown = Command::Start {
         id: "b".to_owned(),
         seed: 1,
+        by: Reader::Learner,
     };
     assert!(said(&mut bench, unknown).contains("there are a-drill"));
     let mut bench = Bench::started();
@@ -52,6 +54,7 @@ fn what_is_said_at_the_wrong_time_is_refused_in_words() {
     let again = Command::Start {
         id: "a-drill".to_owned(),
         seed: 1,
+        by: Reader::Learner,
     };
     assert!(said(&mut bench, again).contains("goes on already"));
     bench.until(Phase::Investigating);
@@ -73,4 +76,56 @@ fn nobody_gets_time_by_submitting_again_and_again() {
     let refusal = bench.tell(Command::Submit).unwrap_err().to_string();
     assert!(refusal.contains("the incident is over"), "{refusal}");
     assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Timeout);
+}
+
+/// Takes the drill until its learner gives up, and goes back to the baseline.
+fn taken(bench: &mut Bench, by: Reader) -> i64 {
+    bench.say(Command::Start {
+        id: "a-drill".to_owned(),
+        seed: 7,
+        by,
+    });
+    bench.until(Phase::Investigating);
+    let run = bench.runner.standing().unwrap().run;
+    bench.say(Command::GiveUp);
+    bench.say(Command::Reset);
+    bench.until_closed();
+    run
+}
+
+#[test]
+fn an_answer_that_is_known_is_not_told_to_who_looks_for_it() {
+    let mut bench = Bench::new();
+    let (own, others) = (
+        taken(&mut bench, Reader::Learner),
+        taken(&mut bench, Reader::Teacher),
+    );
+    let tells = |bench: &Bench, run, reader| bench.runner.report(run, reader).unwrap().is_some();
+    let explains = |bench: &Bench, reader| {
+        let runs = bench.runner.history(10, reader).unwrap();
+        let explains = |run: i64| {
+            let past = runs.iter().find(|past| past.run == run).unwrap();
+            !past.score.as_ref().unwrap().parts.is_empty()
+        };
+        (explains(own), explains(others))
+    };
+    assert!(tells(&bench, Some(own), Reader::Learner));
+    assert!(!tells(&bench, Some(others), Reader::Learner));
+    assert_eq!(explains(&bench, Reader::Learner), (true, false));
+    // The last run was not the learner's: its entries do not tell what was done.
+    assert!(!bench.texts().join("\n").contains("packet-loss"));
+    bench.say(Command::Start {
+        id: "a-drill".to_owned(),
+        seed: 8,
+        by: Reader::Learner,
+    });
+    bench.until(Phase::Investigating);
+    assert!(!tells(&bench, Some(own), Reader::Learner));
+    assert_eq!(explains(&bench, Reader::Learner), (false, false));
+    for run in [own, others] {
+        assert!(tells(&bench, Some(run), Reader::Teacher));
+    }
+    assert_eq!(explains(&bench, Reader::Teacher), (true, true));
+    bench.say(Command::GiveUp);
+    assert!(tells(&bench, None, Reader::Learner));
 }

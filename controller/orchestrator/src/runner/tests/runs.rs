@@ -51,7 +51,7 @@ fn a_bad_fix_does_not_hold_and_the_time_goes_on() {
     bench.repair();
     bench.tick();
     bench.say(Command::Submit);
-    for _ in 0..30 {
+    for _ in 0..50 {
         bench.tick();
     }
     assert_eq!(bench.runner.phase(), Some(Phase::Verifying));
@@ -59,6 +59,28 @@ fn a_bad_fix_does_not_hold_and_the_time_goes_on() {
     bench.tick();
     assert_eq!(bench.runner.phase(), Some(Phase::Investigating));
     assert_eq!(bench.runner.standing().unwrap().life.submissions, 2);
+}
+
+#[test]
+fn a_repair_may_waver_while_what_is_measured_looks_back() {
+    let mut bench = Bench::investigating();
+    bench.say(right());
+    bench.repair();
+    bench.say(Command::Submit);
+    for _ in 0..10 {
+        bench.tick();
+    }
+    bench.lab.with(|lab| lab.configured.clear());
+    bench.tick();
+    assert_eq!(bench.runner.phase(), Some(Phase::Verifying));
+    let wavered_ms = bench.now_ms;
+    bench.repair();
+    bench.until(Phase::Debrief);
+    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Pass);
+    // It has to hold for its whole time after that.
+    let moments = bench.runner.standing().unwrap().life.moments;
+    assert!(moments.holds_since.unwrap() > wavered_ms, "{moments:?}");
+    assert!(moments.ended.unwrap() - wavered_ms >= 30_000, "{moments:?}");
 }
 
 #[test]
@@ -137,6 +159,7 @@ fn a_lab_that_cannot_do_its_part_is_nobodys_score() {
         bench.say(Command::Start {
             id: "a-drill".to_owned(),
             seed: 7,
+            by: Reader::Learner,
         });
         bench.until(Phase::Resetting);
         let outcome = bench.runner.outcome().cloned();
@@ -170,7 +193,7 @@ fn the_same_seed_does_the_same_at_the_same_times() {
     let done = || {
         let mut bench = Bench::investigating();
         bench.until(Phase::Debrief);
-        let (_, entries) = bench.runner.public_entries(0).unwrap();
+        let (_, entries) = bench.runner.public_entries(0, Reader::Learner).unwrap();
         let times: Vec<(u64, String)> = entries
             .into_iter()
             .filter(|entry| matches!(entry.what, Happened::Did { .. } | Happened::Told { .. }))
