@@ -1,9 +1,10 @@
 """The collector beside programs of other makes.
 
 OpenTelemetry's own SDK for Python sends all three signals, over gRPC and over HTTP; the query API has to give them back as they were sent. A
-receiver of another make (Rotel) gets what the collector forwards, and passes it on to a second collector: what arrives there has to be the same.
+receiver of another make (Rotel) gets what the collector forwards, and passes it on to a second collector: what arrives there has to be the same. The
+official client of the Model Context Protocol lists and calls the tools of `observastack-ctl mcp`.
 
-    interop.py COLLECTOR    (the program observastack-collector; `cargo xtask test --lane interop` does the rest)
+    interop.py COLLECTOR CTL    (the programs observastack-collector and observastack-ctl; `cargo xtask test --lane interop` does the rest)
 
 Prints a line for each test, why one failed, and totals, in the form of Rust's test programs.
 """
@@ -22,6 +23,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import agent
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
@@ -247,23 +249,28 @@ def a_receiver_of_another_make_gets_what_is_forwarded_and_nothing_is_changed(col
                     assert first.count("forwarded", signal) == sent, f"{signal}: {first.count('forwarded', signal)}"
 
 
+def the_protocols_own_client_lists_and_calls_the_tools_of_an_agent(ctl_path):
+    agent.run(ctl_path)
+
+
 TESTS = [
     sdk_over_grpc_sends_all_signals_and_they_come_back_as_sent,
     sdk_over_http_with_gzip_sends_all_signals_and_they_come_back_as_sent,
     a_receiver_of_another_make_gets_what_is_forwarded_and_nothing_is_changed,
 ]
+CTL_TESTS = [the_protocols_own_client_lists_and_calls_the_tools_of_an_agent]
 
 
 def main():
-    collector_path = sys.argv[1]
-    wanted = sys.argv[2] if len(sys.argv) > 2 else ""
+    collector_path, ctl_path = sys.argv[1:3]
+    wanted = sys.argv[3] if len(sys.argv) > 3 else ""
     passed, failures = 0, []
-    for test in TESTS:
+    for test in TESTS + CTL_TESTS:
         name = f"interop::{test.__name__}"
         if wanted not in name:
             continue
         try:
-            test(collector_path)
+            test(ctl_path if test in CTL_TESTS else collector_path)
             print(f"test {name} ... ok", flush=True)
             passed += 1
         except Exception as error:  # whatever it is, the other tests go on

@@ -1,4 +1,4 @@
-//! The interop lane: the collector beside programs of other makes, from PyPI.
+//! The interop lane: the collector and the agent's protocol beside programs of other makes, from PyPI.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use crate::run::Run;
 use crate::{package, paths, python};
 
 const COLLECTOR: &str = "observastack-collector";
+const CTL: &str = "observastack-ctl";
 
 /// The environment with programs and libraries of other makes; its `bin` folder is given back.
 fn environment() -> Result<PathBuf> {
@@ -28,14 +29,16 @@ pub(crate) fn read_open_metrics(text: String) -> Result<String> {
         .output()
 }
 
-/// OpenTelemetry's SDK for Python sends to the collector, and a receiver of another make gets what it forwards.
+/// OpenTelemetry's SDK for Python sends to the collector, and a receiver of another make gets what it forwards; the official client of the Model Context
+/// Protocol takes the command line's tools.
 pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
-    package::build_programs([COLLECTOR], "build the collector")?;
+    package::build_programs([COLLECTOR, CTL], "build the collector and the command line")?;
     let bin = environment()?;
     let mut totals = Totals::default();
     let ended = Run::new(bin.join("python"))
         .arg(paths::root().join("tests/interop/interop.py"))
         .arg(paths::release_dir().join(COLLECTOR))
+        .arg(paths::release_dir().join(CTL))
         .args(filter)
         .limit_s(600)
         .stream(|line| {

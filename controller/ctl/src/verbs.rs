@@ -40,7 +40,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         what: "cannot start".to_owned(),
         source,
     })?;
-    runtime.block_on(dispatch(args))
+    let ended = runtime.block_on(dispatch(args));
+    // Not waiting for who reads standard input, which nobody can be told to stop.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn dispatch(args: Args) -> Result<ExitCode, Failure> {

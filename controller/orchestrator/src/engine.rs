@@ -27,8 +27,8 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// What can be asked of the thread.
 enum Request {
-    Say(Command, oneshot::Sender<Result<(), Refusal>>),
-    Now(oneshot::Sender<Now>),
+    Say(Command, Reader, oneshot::Sender<Result<(), Refusal>>),
+    Now(Reader, oneshot::Sender<Now>),
     Entries(
         u64,
         Reader,
@@ -117,10 +117,12 @@ async fn run<L: Lab>(
 async fn answer<L: Lab>(runner: &mut Runner<L>, request: Request, now_ms: u64) {
     // Whoever has asked may be gone.
     match request {
-        Request::Say(command, to) => drop(to.send(runner.command(now_ms, command).await)),
-        Request::Now(to) => drop(to.send(Now {
+        Request::Say(command, by, to) => {
+            drop(to.send(runner.command(now_ms, command, by).await));
+        }
+        Request::Now(reader, to) => drop(to.send(Now {
             run: runner.standing(),
-            score: runner.score().cloned(),
+            score: runner.score_for(reader),
         })),
         Request::Entries(after, reader, to) => drop(to.send(runner.public_entries(after, reader))),
         Request::Report(run, reader, to) => drop(to.send(runner.report(run, reader))),
@@ -137,16 +139,16 @@ impl Engine {
     ///
     /// # Errors
     /// The thread is gone, or (inside) it comes to nothing.
-    pub async fn say(&self, command: Command) -> Result<Result<(), Refusal>, Stopping> {
-        self.ask(|to| Request::Say(command, to)).await
+    pub async fn say(&self, command: Command, by: Reader) -> Result<Result<(), Refusal>, Stopping> {
+        self.ask(|to| Request::Say(command, by, to)).await
     }
 
-    /// How everything stands.
+    /// How everything stands, as far as its reader may know.
     ///
     /// # Errors
     /// The thread is gone.
-    pub async fn now(&self) -> Result<Now, Stopping> {
-        self.ask(Request::Now).await
+    pub async fn now(&self, reader: Reader) -> Result<Now, Stopping> {
+        self.ask(|to| Request::Now(reader, to)).await
     }
 
     /// What happened after so many entries, as far as its reader may know, and in which run.

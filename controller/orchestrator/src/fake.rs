@@ -26,6 +26,8 @@ pub(crate) struct Fake {
     /// Statements that were not taken back.
     pub(crate) changed: Vec<String>,
     pub(crate) shortcuts: Vec<(Shortcut, String)>,
+    /// What is wrong with the shop's data.
+    pub(crate) invariants: Vec<String>,
     /// A capability that the machine lacks.
     pub(crate) lacks: Option<&'static str>,
     /// What does not work.
@@ -196,6 +198,10 @@ impl Lab for FakeLab {
             failed: 0,
             slow: 20,
         })
+    }
+
+    async fn broken_invariants(&self) -> Result<Vec<String>, LabError> {
+        Ok(self.with(|lab| lab.invariants.clone()))
     }
 
     async fn shortcuts(&self) -> Result<Vec<(Shortcut, String)>, LabError> {

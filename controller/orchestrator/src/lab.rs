@@ -95,6 +95,8 @@ pub trait Lab: Send + Sync {
     fn impact(&self) -> impl Future<Output = Result<Impact, LabError>> + Send;
     /// Shortcuts that are taken now, and how they were noticed. What does not answer is not looked at: that is a unit's that does not run.
     fn shortcuts(&self) -> impl Future<Output = Result<Vec<(Shortcut, String)>, LabError>> + Send;
+    /// What is not as it has to be in the shop's data, in words: orders that are lost, halved, or without goods.
+    fn broken_invariants(&self) -> impl Future<Output = Result<Vec<String>, LabError>> + Send;
     /// Ends every fault, session and load, takes back what is given, gives every service its usual configuration, starts what does not run, and
     /// verifies all of it. Done twice it does no harm.
     fn reset(&self, undo: &[Undo]) -> impl Future<Output = Result<(), LabError>> + Send;

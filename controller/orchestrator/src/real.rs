@@ -1,19 +1,20 @@
 //! The lab as it is: what a run needs, from the units' own sockets.
 //!
 //! - [`http`]: one request to a socket or a port; [`load`], [`faults`], [`services`], [`units`], [`database`], [`prometheus`]: one part of the lab each;
-//! - [`checks`]: checks by these; [`shortcuts`]: what makes figures good and users none the happier.
+//! - [`checks`]: checks by these; [`invariants`]: what has to be true of the shop's data; [`shortcuts`]: what makes figures good and users none the happier.
 
 mod checks;
 mod database;
 mod faults;
 mod http;
+mod invariants;
 mod load;
 mod prometheus;
 mod services;
 mod shortcuts;
 mod units;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Mutex, time::Duration};
 
 use observastack_spec::{
     drill::score::Impact,
@@ -60,6 +61,8 @@ pub struct RealLab {
     prometheus: Prometheus,
     database: Database,
     gateway: http::Place,
+    /// The newest order before the load began.
+    newest_order: Mutex<Option<i64>>,
 }
 
 impl RealLab {
@@ -73,6 +76,17 @@ impl RealLab {
             prometheus: Prometheus::new(places.prometheus),
             database: Database::new(places.database),
             gateway: http::Place::Port(places.gateway),
+            newest_order: Mutex::default(),
+        }
+    }
+
+    fn newest_order(&self) -> Option<i64> {
+        self.newest_order.lock().ok().and_then(|newest| *newest)
+    }
+
+    fn note_newest_order(&self, id: Option<i64>) {
+        if let Ok(mut newest) = self.newest_order.lock() {
+            *newest = id;
         }
     }
 }
@@ -96,6 +110,9 @@ impl Lab for RealLab {
     }
 
     async fn begin_load(&self, load: &Load) -> Result<(), LabError> {
+        // Before the first one that is counted. Where the database is what is broken, nobody knows, and no order can be missed.
+        self.load.stop().await?;
+        self.note_newest_order(invariants::newest_order(&self.database).await.ok());
         self.load.begin(load).await
     }
 
@@ -147,12 +164,15 @@ impl Lab for RealLab {
     }
 
     fn usual(&self) -> serde_json::Value {
-        serde_json::json!({"services": self.services.usual(), "load": self.load.asked()})
+        serde_json::json!({
+            "services": self.services.usual(), "load": self.load.asked(), "newest_order": self.newest_order(),
+        })
     }
 
     fn recall(&self, usual: &serde_json::Value) {
         self.services.recall(&usual["services"]);
         self.load.recall(&usual["load"]);
+        self.note_newest_order(usual["newest_order"].as_i64());
     }
 
     async fn impact(&self) -> Result<Impact, LabError> {
@@ -163,6 +183,12 @@ impl Lab for RealLab {
         shortcuts::look(self).await
     }
 
+    async fn broken_invariants(&self) -> Result<Vec<String>, LabError> {
+        // First what clients were told, then what is there: what is placed in between is no loss.
+        let placed = self.load.placed().await?;
+        invariants::broken(&self.database, placed, self.newest_order()).await
+    }
+
     async fn reset(&self, undo: &[Undo]) -> Result<(), LabError> {
         // First what acts on everything else; then what has to run for the rest.
         for unit in units::CONTROL {
@@ -170,7 +196,15 @@ impl Lab for RealLab {
         }
         self.injector.clear_all().await?;
         self.injector.lift_panic().await?;
+        // What it was worth is known by now, and what is taken back need not wait for the load's own work.
+        self.load.stop().await?;
         self.database.end_sessions().await;
+        // A pool that was made larger may have taken every connection of the database. Who does not answer now is asked once more below.
+        if let Ok(units) = self.services.reset().await {
+            for unit in units {
+                units::run("restart", &unit).await?;
+            }
+        }
         // The database alone: what has been done to it may be what keeps the others from starting.
         units::be_started("postgresql").await?;
         for one in undo {
@@ -190,7 +224,6 @@ impl Lab for RealLab {
         for unit in self.services.reset().await? {
             units::run("restart", &unit).await?;
         }
-        self.load.stop().await?;
         self.verify().await
     }
 }

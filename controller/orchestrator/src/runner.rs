@@ -21,6 +21,7 @@ use observastack_spec::{
     },
     scenario::{
         Scenario,
+        answer::Points,
         plan::{Plan, plan},
     },
 };
@@ -121,7 +122,9 @@ impl<L: Lab> Runner<L> {
             None => Event::ControllerRestarted { rebooted },
         };
         self.run = Some(run);
-        info!(run = id, ?event, "a run was open");
+        // Not why it cannot go on: that may be what was broken.
+        let goes_on = !matches!(event, Event::Failed { .. });
+        info!(run = id, rebooted, goes_on, "a run was open");
         // A run that is being debriefed or reset has no place for a failure, and needs none.
         if self.event(now_ms, event)?.is_none() && self.phase() == Some(Phase::Debrief) {
             self.event(now_ms, Event::Reset)?;
@@ -147,6 +150,17 @@ impl<L: Lab> Runner<L> {
         self.run.as_ref()?.saved.score.as_ref()
     }
 
+    /// The same, as far as its reader may know.
+    #[must_use]
+    pub fn score_for(&self, reader: Reader) -> Option<Score> {
+        let run = self.run.as_ref()?;
+        let score = run.saved.score.clone()?;
+        Some(match self.may_read_all(run.id, &run.saved, reader) {
+            true => score,
+            false => unexplained(score),
+        })
+    }
+
     /// What happened in the run that goes on, or in the last one, after so many entries, as far as its reader may know; and which run that is.
     ///
     /// # Errors
@@ -165,9 +179,17 @@ impl<L: Lab> Runner<L> {
         };
         // One that was aborted or failed can be taken again: it tells no more than it did.
         let is_over = saved
-            .is_some_and(|saved| saved.score.is_some() && self.may_read_all(id, &saved, reader));
+            .as_ref()
+            .is_some_and(|saved| saved.score.is_some() && self.may_read_all(id, saved, reader));
+        // What somebody who knows the answer does about it is the answer.
+        let is_others = reader == Reader::Learner
+            && saved
+                .as_ref()
+                .is_some_and(|saved| saved.by == Reader::Teacher);
         let mut entries = self.store.entries(id, after)?;
-        entries.retain(|entry| is_over || entry.what.is_public());
+        entries.retain(|entry| {
+            is_over || (entry.what.is_public() && !(is_others && entry.what.is_learners()))
+        });
         for entry in &mut entries {
             if let Happened::Ended { outcome } = &mut entry.what {
                 *outcome = run::public(outcome.clone());
@@ -195,14 +217,9 @@ impl<L: Lab> Runner<L> {
     pub fn history(&self, most: usize, reader: Reader) -> Result<Vec<Past>, StoreError> {
         let mut runs = self.store.history(most)?;
         for past in &mut runs {
-            let Some(score) = &mut past.score else {
-                continue;
-            };
             let saved = self.store.run::<Saved>(past.run)?;
             if !saved.is_some_and(|saved| self.may_read_all(past.run, &saved, reader)) {
-                score.parts.clear();
-                score.collateral.clear();
-                score.shortcuts.clear();
+                past.score = past.score.take().map(unexplained);
             }
         }
         Ok(runs)
@@ -379,6 +396,17 @@ impl<L: Lab> Runner<L> {
         )?;
         info!(run = number, scenario = id, "a drill begins");
         Ok(())
+    }
+}
+
+/// A score without what it says of the answer.
+fn unexplained(score: Score) -> Score {
+    Score {
+        parts: Vec::new(),
+        collateral: Vec::new(),
+        shortcuts: Vec::new(),
+        diagnosis: Points::default(),
+        ..score
     }
 }
 

@@ -143,6 +143,7 @@ fn count(status: &mut Status, all: &Stats) {
     status.due = all.due;
     status.answered = all.answered();
     status.errors = all.failed();
+    status.statuses.clone_from(&all.statuses);
 }
 
 fn asked(arrival: &Arrival, command: Command, at: Duration) -> Option<f64> {

@@ -9,7 +9,10 @@ mod driver;
 mod routes;
 mod window;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,6 +72,8 @@ pub struct Status {
     pub answered: u64,
     /// Errors of every kind.
     pub errors: u64,
+    /// Answers by their status.
+    pub statuses: BTreeMap<u16, u64>,
     /// Why it could not go on.
     pub failure: Option<String>,
 }

@@ -2,7 +2,8 @@
 //! that a person has, and the same score.
 //!
 //! - [`tools`]: what an agent may call, and with what; [`shell`]: commands with a limit, as whoever runs this;
-//! - each tool but the shell is this program, run with its other verbs: what an agent is told and refused is what a person is.
+//! - drills are the controller's, asked as the other verbs ask it; signals are this program, run with its other verbs: what an agent is told and refused is
+//!   what a person is.
 
 mod shell;
 mod tools;
@@ -15,8 +16,10 @@ use rmcp::{
     model::{CallToolResult, ContentBlock},
     transport::stdio,
 };
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
-use self::shell::Ran;
+use self::shell::{End, Ran};
 use super::drill::Asking;
 use crate::failure::Failure;
 
@@ -62,18 +65,40 @@ pub(crate) async fn run(mcp: Mcp, places: Places) -> Result<ExitCode, Failure> {
         asking: mcp.asking,
     };
     let ended = |reason: String| Failure::Ended(format!("mcp: {reason}"));
-    let service = lab
-        .serve(stdio())
-        .await
-        .map_err(|error| ended(error.to_string()))?;
-    service
-        .waiting()
-        .await
-        .map_err(|error| ended(error.to_string()))?;
-    Ok(ExitCode::SUCCESS)
+    let listen = |kind| {
+        signal(kind).map_err(|source| Failure::Io {
+            what: "cannot listen for signals".to_owned(),
+            source,
+        })
+    };
+    let mut told_to_end = listen(SignalKind::terminate())?;
+    let mut interrupted = listen(SignalKind::interrupt())?;
+    let mut hung_up = listen(SignalKind::hangup())?;
+    let served = async {
+        let service = lab.serve(stdio()).await;
+        let service = service.map_err(|error| ended(error.to_string()))?;
+        let waited = service.waiting().await;
+        waited.map_err(|error| ended(error.to_string()))?;
+        Ok(ExitCode::SUCCESS)
+    };
+    // Whatever ends it, what its commands have begun is ended with it, as the tasks are dropped.
+    tokio::select! {
+        served = served => served,
+        _ = told_to_end.recv() => Ok(ExitCode::SUCCESS),
+        _ = interrupted.recv() => Ok(ExitCode::SUCCESS),
+        _ = hung_up.recv() => Ok(ExitCode::SUCCESS),
+    }
 }
 
 impl Lab {
+    /// Says something to the controller; how everything stands then.
+    async fn say(&self, path: &str, body: Option<&Value>) -> CallToolResult {
+        said(match self.asking.controller() {
+            Ok(controller) => controller.say(path, body).await,
+            Err(failure) => Err(failure),
+        })
+    }
+
     /// One of this program's verbs.
     async fn verb(&self, words: &[&str]) -> Result<CallToolResult, ErrorData> {
         self.verb_for(Duration::ZERO, &[], words).await
@@ -118,12 +143,24 @@ impl Lab {
 /// What a verb has printed; its complaint where it failed.
 fn told(ran: &Ran) -> CallToolResult {
     let text = |text: &str| vec![ContentBlock::text(text.trim_end())];
-    match ran.code {
-        Some(0) => CallToolResult::success(text(&ran.stdout.text())),
-        _ => CallToolResult::error(text(&format!(
+    match ran.end {
+        End::Itself(Some(0)) => CallToolResult::success(text(&ran.stdout.text())),
+        End::Itself(_) => CallToolResult::error(text(&format!(
             "{}\n{}",
             ran.stdout.text().trim_end(),
             ran.stderr.text()
         ))),
+        End::Late | End::LateAndGoesOn => CallToolResult::error(text(&format!(
+            "it took too long, and was ended\n{}",
+            ran.stdout.text()
+        ))),
+    }
+}
+
+/// What the controller has answered.
+fn said(answer: Result<Value, Failure>) -> CallToolResult {
+    match answer {
+        Ok(value) => CallToolResult::success(vec![ContentBlock::text(value.to_string())]),
+        Err(failure) => CallToolResult::error(vec![ContentBlock::text(failure.to_string())]),
     }
 }

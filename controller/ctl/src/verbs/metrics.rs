@@ -21,7 +21,7 @@ const SHORTEST_STEP: Duration = Duration::from_secs(1);
 /// Ask Prometheus: one value of each series now, or how they went.
 #[derive(Debug, Args)]
 pub(crate) struct Metrics {
-    /// In PromQL, such as 'rate(http_request_duration_seconds_count[1m])'.
+    /// In PromQL, such as 'rate(http_server_request_duration_seconds_count[1m])'.
     query: String,
     /// How it went since so long ago (15m), instead of now.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]

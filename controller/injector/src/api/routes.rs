@@ -59,7 +59,9 @@ async fn route(
         (&Method::POST, ["faults"]) => {
             let spec = spec_of(request).await?;
             if is_dry {
-                let dry = carry_out::dry_run(context, spec).await?;
+                let is_covert = spec.covert;
+                let dry = carry_out::dry_run(context, spec).await;
+                let dry = dry.map_err(|failure| failure.of(is_covert))?;
                 return Ok(json(StatusCode::OK, &dry));
             }
             let is_covert = spec.covert;
@@ -144,7 +146,9 @@ async fn route(
 
 async fn spec_of(request: Request<Incoming>) -> Result<FaultSpec, Failure> {
     let wanted: FaultRequest = parsed(request, "a fault").await?;
-    wanted.validate(drawn_seed()).map_err(Failure::invalid)
+    let is_covert = wanted.covert;
+    let valid = wanted.validate(drawn_seed());
+    valid.map_err(|fields| Failure::invalid(fields).of(is_covert))
 }
 
 async fn specs_of(request: Request<Incoming>) -> Result<Vec<FaultSpec>, Failure> {

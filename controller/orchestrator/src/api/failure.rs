@@ -74,6 +74,7 @@ impl From<Refusal> for Failure {
             Refusal::NoHint => (StatusCode::CONFLICT, "no-hint"),
             Refusal::NoDiagnosis => (StatusCode::CONFLICT, "no-diagnosis"),
             Refusal::NotLearners | Refusal::TooMuch => (StatusCode::BAD_REQUEST, "bad-request"),
+            Refusal::NotTheirs => (StatusCode::FORBIDDEN, "not-yours"),
         };
         Self(status, code, refusal.to_string())
     }

@@ -36,12 +36,12 @@ pub(super) fn of(route: &Route) -> MethodRouter<Context> {
         What::Catalogue => get(async || Json(catalogue()).into_response()),
         What::Now => get(now),
         What::Start => post(start),
-        What::Hint => post(async |of| say(of, Command::Hint).await),
+        What::Hint => post(async |of, who| say(of, who, Command::Hint).await),
         What::Diagnose => post(diagnose),
-        What::Submit => post(async |of| say(of, Command::Submit).await),
-        What::GiveUp => post(async |of| say(of, Command::GiveUp).await),
-        What::Abort => post(async |of| say(of, Command::Abort).await),
-        What::Reset => post(async |of| say(of, Command::Reset).await),
+        What::Submit => post(async |of, who| say(of, who, Command::Submit).await),
+        What::GiveUp => post(async |of, who| say(of, who, Command::GiveUp).await),
+        What::Abort => post(async |of, who| say(of, who, Command::Abort).await),
+        What::Reset => post(async |of, who| say(of, who, Command::Reset).await),
         What::Did => post(did),
         What::Entries => get(entries),
         What::Events => get(follow),
@@ -51,17 +51,22 @@ pub(super) fn of(route: &Route) -> MethodRouter<Context> {
 }
 
 /// Says it, and answers how everything stands then.
-async fn say(State(context): State<Context>, command: Command) -> Answer {
-    context.engine.say(command).await??;
-    Ok(Json(context.engine.now().await?).into_response())
+async fn say(
+    State(context): State<Context>,
+    Extension(role): Extension<Role>,
+    command: Command,
+) -> Answer {
+    let reader = role.reader();
+    context.engine.say(command, reader).await??;
+    Ok(Json(context.engine.now(reader).await?).into_response())
 }
 
 async fn drills(State(context): State<Context>) -> Answer {
     Ok(Json(json!({"drills": context.engine.briefs().await?})).into_response())
 }
 
-async fn now(State(context): State<Context>) -> Answer {
-    Ok(Json(context.engine.now().await?).into_response())
+async fn now(State(context): State<Context>, Extension(role): Extension<Role>) -> Answer {
+    Ok(Json(context.engine.now(role.reader()).await?).into_response())
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,23 +83,30 @@ fn first() -> u64 {
 
 async fn start(
     of: State<Context>,
-    Extension(role): Extension<Role>,
+    who: Extension<Role>,
     body: Result<Json<Start>, JsonRejection>,
 ) -> Answer {
     let Json(Start { id, seed }) = body?;
-    let by = role.reader();
-    let said = say(of, Command::Start { id, seed, by }).await?;
+    let said = say(of, who, Command::Start { id, seed }).await?;
     Ok((StatusCode::CREATED, said).into_response())
 }
 
-async fn diagnose(of: State<Context>, body: Result<Json<Diagnosis>, JsonRejection>) -> Answer {
+async fn diagnose(
+    of: State<Context>,
+    who: Extension<Role>,
+    body: Result<Json<Diagnosis>, JsonRejection>,
+) -> Answer {
     let Json(diagnosis) = body?;
-    say(of, Command::Diagnose(diagnosis)).await
+    say(of, who, Command::Diagnose(diagnosis)).await
 }
 
-async fn did(of: State<Context>, body: Result<Json<Happened>, JsonRejection>) -> Answer {
+async fn did(
+    of: State<Context>,
+    who: Extension<Role>,
+    body: Result<Json<Happened>, JsonRejection>,
+) -> Answer {
     let Json(what) = body?;
-    say(of, Command::Did(what)).await
+    say(of, who, Command::Did(what)).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -183,7 +195,7 @@ async fn report(
     let run = match run {
         Some(run) => Some(run),
         // The one that goes on, or the last one.
-        None => match context.engine.now().await?.run {
+        None => match context.engine.now(role.reader()).await?.run {
             Some(standing) => Some(standing.run),
             None => context
                 .engine

@@ -19,6 +19,14 @@ pub(super) struct Database {
     held: Mutex<Vec<Held>>,
 }
 
+/// The server's words, which the error itself keeps to its source.
+fn reason(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(said) => format!("{} ({})", said.message(), said.code().code()),
+        None => error.to_string(),
+    }
+}
+
 struct Held(Client);
 
 impl std::fmt::Debug for Held {
@@ -41,7 +49,7 @@ impl Database {
         let (client, connection) = tokio::time::timeout(TIMEOUT, connected)
             .await
             .map_err(|_| failed(what, "it does not answer"))?
-            .map_err(|error| failed(what, error))?;
+            .map_err(|error| failed(what, reason(&error)))?;
         // It ends with the client.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -60,11 +68,11 @@ impl Database {
         client
             .batch_execute(&limit)
             .await
-            .map_err(|error| failed(what, error))?;
+            .map_err(|error| failed(what, reason(&error)))?;
         tokio::time::timeout(TIMEOUT, client.batch_execute(statements))
             .await
             .map_err(|_| failed(what, "the statements take too long"))?
-            .map_err(|error| failed(what, error))?;
+            .map_err(|error| failed(what, reason(&error)))?;
         if hold {
             self.held.lock().await.push(Held(client));
         }
@@ -85,7 +93,7 @@ impl Database {
         let messages = tokio::time::timeout(TIMEOUT, client.simple_query(query))
             .await
             .map_err(|_| failed(what, "the query takes too long"))?
-            .map_err(|error| failed(what, error))?;
+            .map_err(|error| failed(what, reason(&error)))?;
         let first = messages.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("").to_owned()),
             _ => None,

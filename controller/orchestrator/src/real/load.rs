@@ -126,6 +126,12 @@ impl LoadGenerator {
             .json("the load's figures")
     }
 
+    /// Orders that the shop has acknowledged since the load began: nothing else is answered with 201.
+    pub(super) async fn placed(&self) -> Result<u64, LabError> {
+        let status: Value = http::get(&self.place, "/v1/load").await?.json("the load")?;
+        Ok(status["statuses"]["201"].as_u64().unwrap_or(0))
+    }
+
     /// Since the load began.
     pub(super) async fn impact(&self) -> Result<Impact, LabError> {
         let all = self.lately(0, 0.5).await?;

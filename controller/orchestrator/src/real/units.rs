@@ -47,16 +47,21 @@ pub(super) async fn be_started(unit: &str) -> Result<(), LabError> {
     if is_active(unit).await? {
         return Ok(());
     }
-    if run("start", unit).await.is_ok() {
-        return Ok(());
+    // Given up by systemd, after it has ended too often (StartLimitBurst=): it would not be started once more.
+    if state(unit).await? == "failed" {
+        run("reset-failed", unit).await?;
     }
-    // Given up by systemd, after it has ended too often (StartLimitBurst=).
-    run("reset-failed", unit).await?;
     run("start", unit).await
 }
 
 /// Whether it runs, or is about to again: somebody who restarts a unit has not stopped it.
 pub(super) async fn is_active(unit: &str) -> Result<bool, LabError> {
+    let state = state(unit).await?;
+    Ok(["active", "activating", "reloading"].contains(&state.as_str()))
+}
+
+/// Its state, in systemd's word.
+async fn state(unit: &str) -> Result<String, LabError> {
     let mut command = Command::new("systemctl");
     command
         .args(["is-active", &full(unit)])
@@ -64,10 +69,7 @@ pub(super) async fn is_active(unit: &str) -> Result<bool, LabError> {
         .kill_on_drop(true);
     let output = tokio::time::timeout(TIMEOUT, command.output()).await;
     match output {
-        Ok(Ok(output)) => {
-            let state = String::from_utf8_lossy(&output.stdout);
-            Ok(["active", "activating", "reloading"].contains(&state.trim()))
-        }
+        Ok(Ok(output)) => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
         Ok(Err(error)) => Err(failed(format!("is {unit} active"), error)),
         Err(_) => Err(failed(
             format!("is {unit} active"),

@@ -32,8 +32,6 @@ pub enum Command {
         id: String,
         /// What repeats it.
         seed: u64,
-        /// Who begins it.
-        by: Reader,
     },
     /// Give the next hint.
     Hint,
@@ -93,6 +91,9 @@ pub enum Refusal {
     /// That is not a learner's to say.
     #[error("this is not something that a learner does")]
     NotLearners,
+    /// It is an instructor's.
+    #[error("the run that goes on was begun by somebody else")]
+    NotTheirs,
     /// More than anybody does.
     #[error("more than {LONGEST} bytes, or more than {MOST_ENTRIES} entries in a run")]
     TooMuch,
@@ -106,9 +107,15 @@ impl<L: Lab> Runner<L> {
     ///
     /// # Errors
     /// It comes to nothing, in words.
-    pub async fn command(&mut self, now_ms: u64, command: Command) -> Result<(), Refusal> {
+    pub async fn command(
+        &mut self,
+        now_ms: u64,
+        command: Command,
+        by: Reader,
+    ) -> Result<(), Refusal> {
+        self.is_theirs(&command, by)?;
         match command {
-            Command::Start { id, seed, by } => self.start(now_ms, &id, seed, by).await,
+            Command::Start { id, seed } => self.start(now_ms, &id, seed, by).await,
             Command::Hint => self.hint(now_ms).await,
             Command::Diagnose(diagnosis) => self.diagnose(now_ms, diagnosis).await,
             Command::Submit => {
@@ -129,6 +136,19 @@ impl<L: Lab> Runner<L> {
             Command::Abort => self.say(now_ms, Event::Abort),
             Command::Reset => self.say(now_ms, Event::Reset),
             Command::Did(what) => self.did(now_ms, what).await,
+        }
+    }
+
+    /// A learner has nothing to say in somebody else's run, whose hints cost nothing of theirs. To begin one while it goes on is refused elsewhere.
+    fn is_theirs(&self, command: &Command, by: Reader) -> Result<(), Refusal> {
+        let is_others = self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.saved.by == Reader::Teacher);
+        match command {
+            Command::Start { .. } => Ok(()),
+            _ if by == Reader::Learner && is_others => Err(Refusal::NotTheirs),
+            _ => Ok(()),
         }
     }
 

@@ -8,7 +8,7 @@ use observastack_spec::{
     },
     scenario::{Scenario, action::Action, check::Check, plan::Moment},
 };
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{Runner, steps::StepError};
 use crate::{
@@ -177,8 +177,7 @@ impl<L: Lab> Runner<L> {
                     self.event(now_ms, Event::Holds)?;
                 }
                 if now_ms.saturating_sub(since_ms) >= hold_ms {
-                    self.note_shortcuts(now_ms)?;
-                    self.finish(now_ms, Event::HeldToTheEnd).await?;
+                    return self.held_to_the_end(now_ms).await;
                 }
             }
             // It has had its time, or it has held after it and does not any more.
@@ -190,14 +189,32 @@ impl<L: Lab> Runner<L> {
                     self.finish(now_ms, Event::TimeUp).await?;
                 }
             }
-            Some(false) if before.is_some() => {
-                if let Some(run) = &mut self.run {
+            Some(false) => {
+                // Also where it could not be looked at in between: it has been told that it holds.
+                let is_told = self.run.as_mut().is_some_and(|run| {
                     run.holds_since_ms = None;
+                    run.saved.life.moments.holds_since.is_some()
+                });
+                if is_told {
+                    self.event(now_ms, Event::Wavers)?;
                 }
-                self.event(now_ms, Event::Wavers)?;
             }
-            Some(false) => {}
         }
+        Ok(())
+    }
+
+    /// It has held: then what was repaired must not have cost an order.
+    async fn held_to_the_end(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        let Ok(broken) = self.lab.broken_invariants().await else {
+            return self.is_blind(now_ms);
+        };
+        if broken.is_empty() {
+            self.note_shortcuts(now_ms)?;
+            return self.finish(now_ms, Event::HeldToTheEnd).await;
+        }
+        let check = broken.join("; ");
+        self.note(now_ms, Happened::NotRepaired { check })?;
+        self.event(now_ms, Event::HoldsNoMore)?;
         Ok(())
     }
 
@@ -230,8 +247,10 @@ impl<L: Lab> Runner<L> {
                 self.event(now_ms, Event::ResetDone)?;
             }
             Err(error) => {
-                error!(%error, "the lab is not at its baseline yet; it is tried again");
-                let text = format!("the lab is not at its baseline yet: {error}");
+                // Both are a learner's to read, and the reason may have what was broken in it: `debug` in the unit's log level tells it.
+                error!("the lab is not at its baseline yet; it is tried again");
+                debug!(%error, "why");
+                let text = "the lab is not at its baseline yet; it is tried again".to_owned();
                 let is_new = self
                     .run
                     .as_mut()

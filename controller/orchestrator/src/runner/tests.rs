@@ -61,7 +61,6 @@ impl Bench {
         bench.say(Command::Start {
             id: "a-drill".to_owned(),
             seed: 7,
-            by: Reader::Learner,
         });
         bench
     }
@@ -80,7 +79,11 @@ impl Bench {
     }
 
     fn tell(&mut self, command: Command) -> Result<(), Refusal> {
-        Self::block_on(self.runner.command(self.now_ms, command))
+        self.tell_as(Reader::Learner, command)
+    }
+
+    fn tell_as(&mut self, by: Reader, command: Command) -> Result<(), Refusal> {
+        Self::block_on(self.runner.command(self.now_ms, command, by))
     }
 
     fn say(&mut self, command: Command) {

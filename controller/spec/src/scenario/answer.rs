@@ -214,7 +214,7 @@ pub const POINTS: Points = Points {
 pub const MOST_EVIDENCE: usize = 4;
 
 /// Points, by part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Points {
     /// For where.
     pub component: u32,

@@ -90,10 +90,26 @@ fn proven() -> Result<u64> {
         Ok(lab::drill()?["life"]["phase"] == "investigating")
     })?;
     let run = lab::drill()?["run"].as_u64().context("no run")?;
+    let hint = learner(&format!("{CTL} drill hint"))?;
+    ensure!(
+        hint.code != 0,
+        "a learner gets hints in somebody else's run"
+    );
+    lab::ctl(&["drill", "hint"])?;
+    lab::ctl(&[
+        "drill",
+        "diagnose",
+        "--component=api@1",
+        "--cause=network",
+        &format!("--mechanism={ANSWER}"),
+    ])?;
     lab::ctl(&["drill", "give-up"])?;
     let entries = "t=$(cat /etc/observastack/learner.token); curl -sf -H \"authorization: Bearer $t\" http://127.0.0.1:8080/api/run/entries";
     let told = works(entries)?;
-    ensure!(!told.contains(ANSWER), "somebody else's run tells {told}");
+    ensure!(
+        !told.contains(ANSWER) && !told.contains("\"hint\""),
+        "somebody else's run tells {told}"
+    );
     let report = lab::ctl_ran(&["drill", "report", "--run", &run.to_string()])?;
     report.expect(0)?;
     ensure!(
@@ -156,6 +172,10 @@ fn reads() -> Result<()> {
     // Whoever keeps the lab has shown that the drill works, and its debrief is there.
     let earlier = proven()?;
     begin()?;
+    ensure!(
+        fs::metadata("/etc/observastack/scenarios")?.is_dir(),
+        "there is no folder for the administrator's drills"
+    );
     let controller = lab::main_process(CONTROLLER)?.as_raw_nonzero();
     let sealed = format!("/usr/lib/observastack/scenarios/{DRILL}/sealed.yaml");
     ensure!(
@@ -178,7 +198,8 @@ fn reads() -> Result<()> {
         format!("{CTL} drill plan /usr/lib/observastack/scenarios/{DRILL}"),
         format!("{CTL} drill report"),
         format!("{CTL} drill report --run {earlier}"),
-        format!("sudo -n -u observastack-observer {CTL} drill run {DRILL} --solver 'exit 0'"),
+        // A verb that works for everybody: what refuses it is sudo.
+        format!("sudo -n -u observastack-observer {CTL} completions bash"),
         "cat /etc/observastack/tokens.json".to_owned(),
         "sudo -n -u observastack-sut cat /etc/observastack/tokens.json".to_owned(),
         "ls /var/lib/observastack/controller".to_owned(),

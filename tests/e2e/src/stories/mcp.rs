@@ -10,6 +10,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::{
+    command,
     lab::{self, CTL},
     story::test,
     wait,
@@ -19,7 +20,13 @@ use crate::{
 const DRILL: &str = "gateway-pool-lowered";
 
 pub(super) fn tests() -> Vec<Trial> {
-    vec![test("mcp::an_agent_passes_a_drill_as_the_learner", passes)]
+    vec![
+        test("mcp::an_agent_passes_a_drill_as_the_learner", passes),
+        test(
+            "mcp::a_server_that_is_told_to_end_takes_its_commands_along",
+            ends,
+        ),
+    ]
 }
 
 /// The server, and our end of its pipes. It ends when they are closed.
@@ -33,8 +40,10 @@ struct Agent {
 impl Agent {
     /// The protocol's handshake (2025-06-18, "Lifecycle").
     fn begin() -> Result<Self> {
-        let mut server = Command::new("runuser")
-            .args(["-u", "learner", "--", CTL, "mcp"])
+        // Which becomes the server itself, and does not stand between.
+        let mut server = Command::new("setpriv")
+            .args(["--reuid=learner", "--regid=learner", "--init-groups"])
+            .args([CTL, "mcp"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -103,12 +112,36 @@ impl Agent {
         serde_json::from_str(&text).with_context(|| format!("no JSON: {text}"))
     }
 
+    /// Its end.
     fn end(mut self) -> Result<()> {
         drop(self.input.take());
         let status = self.server.wait()?;
         ensure!(status.success(), "the server ends with {status}");
         Ok(())
     }
+}
+
+impl Drop for Agent {
+    /// One that goes on, of a test that has failed.
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn ends() -> Result<()> {
+    let mut agent = Agent::begin()?;
+    agent.send(&json!({"jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": {"name": "shell", "arguments": {"command": "sleep 601"}}}))?;
+    wait::until_true(wait::SOON, "the command runs", || {
+        Ok(command::run(&["pgrep", "-f", "^sleep 601$"])?.code == 0)
+    })?;
+    let server = agent.server.id().to_string();
+    command::output(&["kill", "-TERM", &server])?;
+    let status = agent.server.wait()?;
+    ensure!(status.success(), "the server ends with {status}");
+    wait::until_true(wait::SOON, "its command has ended", || {
+        none_goes_on().map(|()| true)
+    })
 }
 
 fn passes() -> Result<()> {
@@ -129,7 +162,7 @@ fn passes() -> Result<()> {
         ("query_metrics", json!({"query": "up"}), "job="),
         (
             "query_metrics",
-            json!({"query": "sum(rate(http_request_duration_seconds_count[1m]))", "since": "5m"}),
+            json!({"query": "sum(rate(http_server_request_duration_seconds_count[1m]))", "since": "5m"}),
             "LAST",
         ),
         ("search_logs", json!({"since": "10m", "limit": 5}), "Z "),
@@ -160,7 +193,13 @@ fn passes() -> Result<()> {
         (
             "shell",
             json!({"command": "sleep 60", "timeout_s": 1}),
-            "ended after 1 s",
+            "ended after 1 s, with everything",
+        ),
+        // Which it could not end itself.
+        (
+            "shell",
+            json!({"command": "sudo -n -u observastack-sut sleep 601", "timeout_s": 1}),
+            "ended after 1 s, with everything",
         ),
     ] {
         let (failed, said) = agent.call(tool, &arguments)?;
@@ -182,6 +221,13 @@ fn passes() -> Result<()> {
     })?;
     let now = agent.status()?;
     ensure!(now["score"]["verdict"] == "pass", "{now}");
+    let entries = now["entries"].as_array().context("no entries")?;
+    ensure!(
+        entries
+            .iter()
+            .any(|entry| entry["what"] == "checked" && entry["holds"] == true),
+        "it is not told what held: {entries:?}"
+    );
     ensure!(
         now["score"]["commands"].as_u64() >= Some(4),
         "its commands are not in the run: {}",
@@ -193,5 +239,13 @@ fn passes() -> Result<()> {
     wait::until_true(wait::SOON, "the lab is back", || {
         Ok(agent.status()?["run"].is_null())
     })?;
-    agent.end()
+    agent.end()?;
+    none_goes_on()
+}
+
+/// What the server's commands have begun.
+fn none_goes_on() -> Result<()> {
+    let left = command::run(&["pgrep", "-f", "^sleep 60[01]?$"])?;
+    ensure!(left.code == 1, "a command goes on: {}", left.stdout);
+    Ok(())
 }

@@ -1,19 +1,29 @@
 //! Commands with a limit: of time, and of what is kept of their output.
+//!
+//! Each has a session and a terminal of its own (`setsid(1)` with `--ctty`), which nobody reads. Whatever user it has become by sudo, it is hung up when the
+//! terminal goes (tty_hangup(9)), which no signal of ours could do.
 
 use std::{
+    fs::File,
     io,
-    process::{ExitStatus, Stdio},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    process::Stdio,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    process::{Pid, Signal, kill_process_group},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    process::{Child, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
 };
 
 /// Bytes that are kept of what a command prints on each of its two outputs.
 const MOST: usize = 48 << 10;
+/// How long a command that was hung up may take to end.
+const ENDS: Duration = Duration::from_secs(3);
 
 /// Something that was printed: the first [`MOST`] bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +42,10 @@ impl Printed {
         }
     }
 
-    async fn read(&mut self, mut from: impl AsyncRead + Unpin) -> io::Result<()> {
+    async fn read(&mut self, from: Option<&mut (impl AsyncRead + Unpin)>) -> io::Result<()> {
+        let Some(from) = from else {
+            return Ok(());
+        };
         let mut piece = vec![0; 8 << 10];
         loop {
             let read = from.read(&mut piece).await?;
@@ -46,26 +59,46 @@ impl Printed {
     }
 }
 
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself, with this exit code; none where a signal ended it.
+    Itself(Option<i32>),
+    /// Its time was up, and everything that it had begun has ended.
+    Late,
+    /// Its time was up, and something that it has begun goes on.
+    LateAndGoesOn,
+}
+
 /// A command that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ran {
-    /// Its exit code; nothing where its time was up, or a signal ended it.
-    pub(super) code: Option<i32>,
-    /// Whether its time was up.
-    pub(super) is_late: bool,
+    /// How.
+    pub(super) end: End,
     /// What it said.
     pub(super) stdout: Printed,
     /// What it complained about.
     pub(super) stderr: Printed,
 }
 
-/// Ends everything that a command has begun, whatever becomes of whoever waits for it.
-struct Group(Option<Pid>);
+/// A command's session: it ends with everything in it, whatever becomes of whoever waits for it.
+struct Session {
+    leader: Option<Pid>,
+    terminal: Option<OwnedFd>,
+}
 
-impl Drop for Group {
+impl Session {
+    /// Takes its terminal away.
+    fn hang_up(&mut self) {
+        self.terminal = None;
+    }
+}
+
+impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            // Nobody is left where it has ended.
+        self.hang_up();
+        if let Some(leader) = self.leader {
+            // Nobody is left where it has ended; others' processes have been hung up.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -77,59 +110,81 @@ pub(super) async fn run(
     environment: &[(&'static str, String)],
     limit: Duration,
 ) -> io::Result<Ran> {
-    let (program, rest) = words
-        .split_first()
-        .ok_or_else(|| io::Error::other("no command"))?;
-    let mut child = Command::new(program)
-        .args(rest)
+    let (terminal, other_end) = terminal()?;
+    let mut child = Command::new("setsid")
+        .args(["--ctty", "sh", "-c", "exec \"$@\" </dev/null", "sh"])
+        .args(words)
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(Stdio::from(other_end))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
-    let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let group = Group(leader);
-    let (mut stdout, mut stderr) = (Printed::default(), Printed::default());
-    let ended = tokio::time::timeout(limit, watch(&mut child, &mut stdout, &mut stderr)).await;
-    // What it has left in the background would keep the outputs, and the lab would not be as it was.
-    drop(group);
-    let (code, is_late) = match ended {
-        Ok(status) => (status?.code(), false),
-        Err(_) => (None, true),
+    let mut session = Session {
+        leader: child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
+        terminal: Some(terminal),
+    };
+    let mut outputs = Outputs::of(&mut child);
+    let end = match tokio::time::timeout(limit, outputs.read()).await {
+        Ok(read) => {
+            read?;
+            End::Itself(child.wait().await?.code())
+        }
+        Err(_) => {
+            session.hang_up();
+            match tokio::time::timeout(ENDS, outputs.read()).await {
+                Ok(_) => End::Late,
+                Err(_) => End::LateAndGoesOn,
+            }
+        }
     };
     Ok(Ran {
-        code,
-        is_late,
-        stdout,
-        stderr,
+        end,
+        stdout: outputs.said,
+        stderr: outputs.complained,
     })
 }
 
-async fn watch(
-    child: &mut Child,
-    stdout: &mut Printed,
-    stderr: &mut Printed,
-) -> io::Result<ExitStatus> {
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let read = async {
-        let out = async {
-            match out {
-                Some(out) => stdout.read(out).await,
-                None => Ok(()),
-            }
-        };
-        let err = async {
-            match err {
-                Some(err) => stderr.read(err).await,
-                None => Ok(()),
-            }
-        };
-        tokio::try_join!(out, err).map(drop)
-    };
-    read.await?;
-    child.wait().await
+/// A terminal that nobody sits at: our end, and a command's.
+fn terminal() -> io::Result<(OwnedFd, File)> {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let name = ptsname(&ours, Vec::new())?;
+    let path = std::ffi::OsStr::from_bytes(name.to_bytes());
+    // It is nobody's controlling terminal by being opened: this program may be a session's leader.
+    let other_end = rustix::fs::open(
+        path,
+        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    Ok((ours, File::from(other_end)))
+}
+
+/// A command's outputs, and what was read of them.
+struct Outputs {
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    said: Printed,
+    complained: Printed,
+}
+
+impl Outputs {
+    fn of(child: &mut Child) -> Self {
+        Self {
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            said: Printed::default(),
+            complained: Printed::default(),
+        }
+    }
+
+    /// Until nobody has them open any more. What was read is kept where nobody waits for the rest.
+    async fn read(&mut self) -> io::Result<()> {
+        let said = self.said.read(self.stdout.as_mut());
+        let complained = self.complained.read(self.stderr.as_mut());
+        tokio::try_join!(said, complained).map(drop)
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +204,11 @@ mod tests {
 
     #[test]
     fn a_command_is_told_with_its_code_and_both_outputs() {
-        let ran = ran("echo $WORD; echo no >&2; exit 3", Duration::from_secs(60));
-        assert_eq!((ran.code, ran.is_late), (Some(3), false));
+        let ran = ran(
+            "echo $WORD; cat; echo no >&2; exit 3",
+            Duration::from_secs(60),
+        );
+        assert_eq!(ran.end, End::Itself(Some(3)));
         assert_eq!(
             (ran.stdout.text(), ran.stderr.text()),
             ("word\n".to_owned(), "no\n".to_owned())
@@ -173,12 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn when_its_time_is_up_it_ends_with_all_that_it_has_begun() {
+    fn when_its_time_is_up_it_ends_with_all_that_it_has_begun_and_what_it_said_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let pid = directory.path().join("pid");
-        let line = format!("sleep 600 & echo $! > {}; wait", pid.display());
+        let line = format!("echo began; sleep 600 & echo $! > {}; wait", pid.display());
         let ran = ran(&line, Duration::from_millis(500));
-        assert_eq!((ran.code, ran.is_late), (None, true));
+        assert_eq!(ran.end, End::Late);
+        assert_eq!(ran.stdout.text(), "began\n");
         let pid = std::fs::read_to_string(&pid).unwrap();
         let stat = format!("/proc/{}/stat", pid.trim());
         // It may be a zombie until whoever has it now has looked.
@@ -187,5 +246,14 @@ mod tests {
             assert!(std::time::Instant::now() < end, "{stat} is there");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn what_does_not_end_when_it_is_hung_up_is_told_to_go_on() {
+        let ran = ran(
+            "trap '' HUP; setsid sleep 5 & wait",
+            Duration::from_millis(300),
+        );
+        assert_eq!(ran.end, End::LateAndGoesOn);
     }
 }

@@ -10,13 +10,18 @@ use rmcp::{
     schemars, tool, tool_handler, tool_router,
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Lab, shell};
+use super::{Lab, said, shell};
+use crate::failure::Failure;
 
 /// How long a command may take if nothing is said, and at most.
 const COMMAND_S: u64 = 30;
 const LONGEST_COMMAND_S: u64 = 600;
+/// Bytes of a command that are kept in the run's log.
+const LOGGED: usize = 4 << 10;
+/// What happened last in a run, so much of it at once.
+const ENTRIES: usize = 60;
 /// How long the kernel may look for one tool call.
 const LONGEST_LOOK_S: u64 = 120;
 
@@ -41,6 +46,13 @@ struct Start {
     id: String,
     /// What repeats it: the same seed gives the same timeline. 1 if left out.
     seed: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Status {
+    /// Only what happened after the entry of this number; the last sixty if left out.
+    after: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -197,18 +209,18 @@ impl Lab {
         self.verb(&["--json", "drill", "show", "--", &id]).await
     }
 
-    /// Begins a drill: the lab goes to its baseline, which is verified under load, and then something breaks.
+    /// Begins a drill: the lab goes to its baseline, which is verified under load, and then something breaks. That takes up to some minutes: ask `status`
+    /// until the phase is `investigating`.
     #[tool]
     async fn start_drill(&self, Parameters(Start { id, seed }): Parameters<Start>) -> Answer {
-        let options = options(&[("--seed", seed.map(|seed| seed.to_string()))]);
-        let line = line(&["--json", "drill", "start"], &options, &[&id]);
-        self.verb(&line).await
+        let wish = json!({"id": id, "seed": seed.unwrap_or(1)});
+        Ok(self.say("/api/run", Some(&wish)).await)
     }
 
     /// How the run stands, what happened so far (reports of users, alerts, checks that hold or not), and its score once it has ended.
     #[tool(annotations(read_only_hint = true))]
-    async fn status(&self) -> Answer {
-        self.verb(&["--json", "drill", "status"]).await
+    async fn status(&self, Parameters(Status { after }): Parameters<Status>) -> Answer {
+        Ok(said(self.standing(after.unwrap_or(0)).await))
     }
 
     /// Everything that a diagnosis is chosen from, with what it means.
@@ -256,13 +268,13 @@ impl Lab {
     /// Says that it is repaired. It is verified under live load then, which takes some ten seconds: ask `status` how that went.
     #[tool]
     async fn submit(&self) -> Answer {
-        self.verb(&["--json", "drill", "submit"]).await
+        Ok(self.say("/api/run/submit", None).await)
     }
 
     /// Ends the run, and is told what was wrong.
     #[tool]
     async fn give_up(&self) -> Answer {
-        self.verb(&["--json", "drill", "give-up"]).await
+        Ok(self.say("/api/run/give-up", None).await)
     }
 
     /// What was wrong, what the diagnosis and the repair were worth, and how to do better; of a run that has ended.
@@ -271,10 +283,10 @@ impl Lab {
         self.verb(&["drill", "report"]).await
     }
 
-    /// Brings the lab back to its baseline, once the report was read; another drill can be begun then.
+    /// Brings the lab back to its baseline, once the report was read. Another drill can be begun when `status` has no run any more.
     #[tool]
     async fn reset(&self) -> Answer {
-        self.verb(&["--json", "drill", "reset"]).await
+        Ok(self.say("/api/run/reset", None).await)
     }
 
     /// Asks Prometheus. Metrics of the shop, of the load on it (what users see) and of the kernel (`observastack_*` with a label `unit`).
@@ -357,22 +369,33 @@ impl Lab {
     async fn shell(&self, Parameters(Shell { command, timeout_s }): Parameters<Shell>) -> Answer {
         let limit_s = within("timeout_s", timeout_s, COMMAND_S, 1..=LONGEST_COMMAND_S)?;
         let limit = Duration::from_secs(limit_s);
+        // Before it is run: one that is never answered was used, too.
+        let told = self.tell(&command).await;
         let ran = shell::run(&["sh", "-c", &command], &[], limit).await;
         let ran = ran.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
-        self.tell(&command, ran.code).await;
-        let ended = match (ran.is_late, ran.code) {
-            (true, _) => format!("ended after {limit_s} s, with everything that it had begun"),
-            (false, Some(code)) => format!("exit code {code}"),
-            (false, None) => "ended by a signal".to_owned(),
+        let mut ended = match ran.end {
+            shell::End::Itself(Some(code)) => format!("exit code {code}"),
+            shell::End::Itself(None) => "ended by a signal".to_owned(),
+            shell::End::Late => {
+                format!("ended after {limit_s} s, with everything that it had begun")
+            }
+            shell::End::LateAndGoesOn => {
+                format!(
+                    "after {limit_s} s something that it has begun goes on, and could not be ended"
+                )
+            }
         };
+        if let Err(failure) = told {
+            ended.push_str(&format!(" (it is not in the run's log: {failure})"));
+        }
         let text = format!(
             "{ended}\n--- standard output\n{}\n--- standard error\n{}",
             ran.stdout.text().trim_end(),
             ran.stderr.text().trim_end()
         );
         let content = vec![ContentBlock::text(text)];
-        Ok(match ran.code {
-            Some(0) => CallToolResult::success(content),
+        Ok(match ran.end {
+            shell::End::Itself(Some(0)) => CallToolResult::success(content),
             _ => CallToolResult::error(content),
         })
     }
@@ -389,11 +412,24 @@ impl Lab {
     }
 
     /// A command is one of the run's, where one goes on; outside of one it is nobody's business.
-    async fn tell(&self, line: &str, code: Option<i32>) {
-        if let Ok(controller) = self.asking.controller() {
-            let did = json!({"what": "command", "line": line, "code": code});
-            let _ = controller.say("/api/run/did", Some(&did)).await;
-        }
+    async fn tell(&self, line: &str) -> Result<(), Failure> {
+        let line: &str = &line[..line.floor_char_boundary(LOGGED)];
+        let did = json!({"what": "command", "line": line});
+        let controller = self.asking.controller()?;
+        controller.say("/api/run/did", Some(&did)).await.map(drop)
+    }
+
+    /// The run, its score, and what happened in it after so many entries.
+    async fn standing(&self, after: u64) -> Result<Value, Failure> {
+        let controller = self.asking.controller()?;
+        let mut now: Value = controller.get("/api/run").await?;
+        let path = format!("/api/run/entries?after={after}");
+        let happened: Value = controller.get(&path).await?;
+        let entries = happened["entries"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice);
+        now["entries"] = entries[entries.len().saturating_sub(ENTRIES)..].into();
+        Ok(now)
     }
 }
 

@@ -12,7 +12,6 @@ fn a_session_that_is_gone_with_the_controller_ends_the_run() {
     bench.say(Command::Start {
         id: "a-drill".to_owned(),
         seed: 7,
-        by: Reader::Learner,
     });
     bench.until(Phase::Investigating);
     assert_eq!(bench.lab.with(|lab| lab.held), 1);
@@ -106,7 +105,7 @@ proptest! {
                         2 => Command::GiveUp,
                         3 => Command::Abort,
                         4 => Command::Reset,
-                        5 => Command::Start { id: "a-drill".to_owned(), seed: 3, by: Reader::Learner },
+                        5 => Command::Start { id: "a-drill".to_owned(), seed: 3 },
                         _ => right(),
                     };
                     let _ = bench.tell(command);
@@ -118,7 +117,7 @@ proptest! {
         bench.until_closed();
         bench.lab.with(|lab| lab.assert_clean());
         // And it can begin again.
-        bench.say(Command::Start { id: "a-drill".to_owned(), seed: 1, by: Reader::Learner });
+        bench.say(Command::Start { id: "a-drill".to_owned(), seed: 1 });
         bench.until(Phase::Investigating);
     }
 }

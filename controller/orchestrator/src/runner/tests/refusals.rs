@@ -27,7 +27,6 @@ fn a_machine_without_what_it_needs_refuses_a_drill_with_the_reason() {
     let start = Command::Start {
         id: "a-drill".to_owned(),
         seed: 1,
-        by: Reader::Learner,
     };
     let refusal = bench.tell(start).unwrap_err().to_string();
     assert!(
@@ -46,7 +45,6 @@ fn what_is_said_at_the_wrong_time_is_refused_in_words() {
     let unknown = Command::Start {
         id: "b".to_owned(),
         seed: 1,
-        by: Reader::Learner,
     };
     assert!(said(&mut bench, unknown).contains("there are a-drill"));
     let mut bench = Bench::started();
@@ -54,7 +52,6 @@ fn what_is_said_at_the_wrong_time_is_refused_in_words() {
     let again = Command::Start {
         id: "a-drill".to_owned(),
         seed: 1,
-        by: Reader::Learner,
     };
     assert!(said(&mut bench, again).contains("goes on already"));
     bench.until(Phase::Investigating);
@@ -80,15 +77,33 @@ fn nobody_gets_time_by_submitting_again_and_again() {
 
 /// Takes the drill until its learner gives up, and goes back to the baseline.
 fn taken(bench: &mut Bench, by: Reader) -> i64 {
-    bench.say(Command::Start {
+    let start = Command::Start {
         id: "a-drill".to_owned(),
         seed: 7,
-        by,
-    });
+    };
+    bench.tell_as(by, start).unwrap();
     bench.until(Phase::Investigating);
     let run = bench.runner.standing().unwrap().run;
-    bench.say(Command::GiveUp);
-    bench.say(Command::Reset);
+    for command in [Command::Hint, right(), Command::GiveUp] {
+        if by == Reader::Teacher {
+            let others = bench.tell(command.clone());
+            assert!(
+                matches!(others, Err(Refusal::NotTheirs)),
+                "{command:?}: {others:?}"
+            );
+        }
+        bench.tell_as(by, command).unwrap();
+        // What an instructor has said of the answer is not told while it goes on, either.
+        let told = bench.texts().join("\n");
+        assert_eq!(
+            told.contains("Are all instances") || told.contains("packet-loss"),
+            by == Reader::Learner,
+            "{told}"
+        );
+    }
+    let score = bench.runner.score_for(Reader::Learner).unwrap();
+    assert_eq!(score.parts.is_empty(), by == Reader::Teacher, "{score:?}");
+    bench.tell_as(by, Command::Reset).unwrap();
     bench.until_closed();
     run
 }
@@ -117,7 +132,6 @@ fn an_answer_that_is_known_is_not_told_to_who_looks_for_it() {
     bench.say(Command::Start {
         id: "a-drill".to_owned(),
         seed: 8,
-        by: Reader::Learner,
     });
     bench.until(Phase::Investigating);
     assert!(!tells(&bench, Some(own), Reader::Learner));

@@ -84,6 +84,30 @@ fn a_repair_may_waver_while_what_is_measured_looks_back() {
 }
 
 #[test]
+fn a_repair_that_costs_orders_is_none() {
+    let mut bench = Bench::investigating();
+    bench.say(right());
+    bench.repair();
+    bench
+        .lab
+        .with(|lab| lab.invariants = vec!["2 orders are not there".to_owned()]);
+    bench.say(Command::Submit);
+    bench.until(Phase::Investigating);
+    assert!(
+        bench
+            .texts()
+            .iter()
+            .any(|text| text.contains("not-repaired") && text.contains("2 orders are not there")),
+        "{:#?}",
+        bench.texts()
+    );
+    bench.lab.with(|lab| lab.invariants.clear());
+    bench.say(Command::Submit);
+    bench.until(Phase::Debrief);
+    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Pass);
+}
+
+#[test]
 fn a_shortcut_makes_it_void() {
     let mut bench = Bench::investigating();
     bench.say(right());
@@ -159,7 +183,6 @@ fn a_lab_that_cannot_do_its_part_is_nobodys_score() {
         bench.say(Command::Start {
             id: "a-drill".to_owned(),
             seed: 7,
-            by: Reader::Learner,
         });
         bench.until(Phase::Resetting);
         let outcome = bench.runner.outcome().cloned();
