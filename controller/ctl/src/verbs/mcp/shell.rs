@@ -1,20 +1,13 @@
 //! Commands with a limit: of time, and of what is kept of their output.
 //!
-//! Each has a session and a terminal of its own (`setsid(1)` with `--ctty`), which nobody reads. Whatever user it has become by sudo, it is hung up when the
-//! terminal goes (tty_hangup(9)), which no signal of ours could do.
+//! Each has a session of its own, by which everything is found that it has begun. What has become another user by sudo cannot be ended by a signal of ours,
+//! and sudo passes none on from a terminal that goes; it is ended the way it came, by `sudo -u`.
 
 use std::{
-    fs::File,
-    io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
-    process::Stdio,
-    time::Duration,
+    collections::BTreeMap, fs, io, os::unix::fs::MetadataExt as _, process::Stdio, time::Duration,
 };
 
-use rustix::{
-    process::{Pid, Signal, kill_process_group},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-};
+use rustix::process::{Pid, Signal, getuid, kill_process};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -22,7 +15,7 @@ use tokio::{
 
 /// Bytes that are kept of what a command prints on each of its two outputs.
 const MOST: usize = 48 << 10;
-/// How long a command that was hung up may take to end.
+/// How long a command that was killed may take to end.
 const ENDS: Duration = Duration::from_secs(3);
 
 /// Something that was printed: the first [`MOST`] bytes.
@@ -82,26 +75,92 @@ pub(super) struct Ran {
 }
 
 /// A command's session: it ends with everything in it, whatever becomes of whoever waits for it.
-struct Session {
-    leader: Option<Pid>,
-    terminal: Option<OwnedFd>,
-}
+struct Session(Option<i32>);
 
 impl Session {
-    /// Takes its terminal away.
-    fn hang_up(&mut self) {
-        self.terminal = None;
+    /// Kills every process of the session, and those that they have begun in sessions of their own, as sudo does.
+    fn end(&self) {
+        let Some(leader) = self.0 else {
+            return;
+        };
+        let mut others: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for (pid, uid) in members(leader, &processes()) {
+            if uid == getuid().as_raw() {
+                // It may have ended meanwhile.
+                let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+            } else if uid != 0 {
+                others.entry(uid).or_default().push(pid.to_string());
+            }
+        }
+        for (uid, pids) in others {
+            // sudo ends with what it has begun. Whoever may not do this has not begun it in this way, either.
+            let _ = std::process::Command::new("sudo")
+                .args(["-n", "-u", &format!("#{uid}"), "kill", "-KILL"])
+                .args(pids)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.hang_up();
-        if let Some(leader) = self.leader {
-            // Nobody is left where it has ended; others' processes have been hung up.
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
+        self.end();
     }
+}
+
+/// A process, as proc_pid_stat(5) has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Process {
+    pid: i32,
+    parent: i32,
+    session: i32,
+    uid: u32,
+}
+
+/// All that there are.
+fn processes() -> Vec<Process> {
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
+    folders
+        .filter_map(|folder| {
+            let pid = folder.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(folder.path().join("stat")).ok()?;
+            let (parent, session) = parent_and_session(&stat)?;
+            let uid = folder.metadata().ok()?.uid();
+            Some(Process {
+                pid,
+                parent,
+                session,
+                uid,
+            })
+        })
+        .collect()
+}
+
+/// The name before them is in parentheses, and may have any in it.
+fn parent_and_session(stat: &str) -> Option<(i32, i32)> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some((parent, session))
+}
+
+/// A session's processes and all that come from them, with their users.
+fn members(leader: i32, all: &[Process]) -> Vec<(i32, u32)> {
+    let mut found: Vec<&Process> = all.iter().filter(|one| one.session == leader).collect();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).map(|one| one.pid) {
+        let children = all.iter().filter(|one| one.parent == parent);
+        let new: Vec<&Process> = children
+            .filter(|one| found.iter().all(|known| known.pid != one.pid))
+            .collect();
+        found.extend(new);
+        next += 1;
+    }
+    found.iter().map(|one| (one.pid, one.uid)).collect()
 }
 
 /// Runs a command until it ends or its time is up; then it is ended with everything that it has begun.
@@ -110,20 +169,16 @@ pub(super) async fn run(
     environment: &[(&'static str, String)],
     limit: Duration,
 ) -> io::Result<Ran> {
-    let (terminal, other_end) = terminal()?;
     let mut child = Command::new("setsid")
-        .args(["--ctty", "sh", "-c", "exec \"$@\" </dev/null", "sh"])
         .args(words)
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::from(other_end))
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let mut session = Session {
-        leader: child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
-        terminal: Some(terminal),
-    };
+    // It leads no group yet, so setsid(1) does not fork: its process is the session's leader.
+    let session = Session(child.id().map(u32::cast_signed));
     let mut outputs = Outputs::of(&mut child);
     let end = match tokio::time::timeout(limit, outputs.read()).await {
         Ok(read) => {
@@ -131,7 +186,7 @@ pub(super) async fn run(
             End::Itself(child.wait().await?.code())
         }
         Err(_) => {
-            session.hang_up();
+            session.end();
             match tokio::time::timeout(ENDS, outputs.read()).await {
                 Ok(_) => End::Late,
                 Err(_) => End::LateAndGoesOn,
@@ -143,22 +198,6 @@ pub(super) async fn run(
         stdout: outputs.said,
         stderr: outputs.complained,
     })
-}
-
-/// A terminal that nobody sits at: our end, and a command's.
-fn terminal() -> io::Result<(OwnedFd, File)> {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    grantpt(&ours)?;
-    unlockpt(&ours)?;
-    let name = ptsname(&ours, Vec::new())?;
-    let path = std::ffi::OsStr::from_bytes(name.to_bytes());
-    // It is nobody's controlling terminal by being opened: this program may be a session's leader.
-    let other_end = rustix::fs::open(
-        path,
-        rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )?;
-    Ok((ours, File::from(other_end)))
 }
 
 /// A command's outputs, and what was read of them.
@@ -249,11 +288,24 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_when_it_is_hung_up_is_told_to_go_on() {
-        let ran = ran(
-            "trap '' HUP; setsid sleep 5 & wait",
-            Duration::from_millis(300),
-        );
-        assert_eq!(ran.end, End::LateAndGoesOn);
+    fn what_has_a_session_of_its_own_is_found_by_who_has_begun_it() {
+        let process = |pid, parent, session, uid| Process {
+            pid,
+            parent,
+            session,
+            uid,
+        };
+        let all = [
+            process(10, 1, 10, 7),
+            process(11, 10, 10, 0),
+            process(12, 11, 12, 0),
+            process(13, 12, 12, 8),
+            process(14, 1, 14, 8),
+        ];
+        assert_eq!(members(10, &all), [(10, 7), (11, 0), (12, 0), (13, 8)]);
+        // The leader has ended, and others of its session have not.
+        assert_eq!(members(10, &all[1..]), [(11, 0), (12, 0), (13, 8)]);
+        let stat = "11 (a) b) S 10 12 13 34817 12 4194304";
+        assert_eq!(parent_and_session(stat), Some((10, 13)));
     }
 }
