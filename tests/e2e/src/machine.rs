@@ -153,7 +153,8 @@ fn listing(directory: &Path) -> Result<String> {
             let path = entry?.path();
             if path.is_dir() {
                 open.push(path);
-            } else {
+            } else if !path.ends_with(".lock") {
+                // A lock file is made with the first change, and stays.
                 let text = fs::read_to_string(&path).unwrap_or_default();
                 found.push(format!("{}: {text}", path.display()));
             }

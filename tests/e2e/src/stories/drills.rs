@@ -75,10 +75,16 @@ fn known() -> Result<()> {
     Ok(())
 }
 
+/// As it is with nothing attached for a fault that is over: the injector lets go of that some seconds later.
+fn idle_machine() -> Result<Machine> {
+    systemd::restart(INJECTOR)?;
+    lab::wait_healthy()?;
+    Machine::now()
+}
+
 /// By its own proof: nothing and every bad fix fail, the reference passes, and what is left on the machine is what was there.
 fn proven(id: &str) -> Result<()> {
-    lab::wait_healthy()?;
-    let before = Machine::now()?;
+    let before = idle_machine()?;
     let ran = command::run_for(LIMIT_S, &[CTL, "--json", "drill", "prove", id], "")?;
     let proof: Value = serde_json::from_str(&ran.stdout)
         .with_context(|| format!("{}: {}{}", ran.line, ran.stdout, ran.stderr))?;
@@ -118,7 +124,7 @@ fn start(id: &str, seed: u64) -> Result<()> {
 }
 
 fn outlives() -> Result<()> {
-    let before = Machine::now()?;
+    let before = idle_machine()?;
     start("grey-loss", 3)?;
     wait::until_true(wait::SOON, "the incident has begun", || {
         Ok(is_investigating(&lab::drill()?))
@@ -138,7 +144,7 @@ fn outlives() -> Result<()> {
 }
 
 fn stopped_injector() -> Result<()> {
-    let before = Machine::now()?;
+    let before = idle_machine()?;
     systemd::stop(INJECTOR)?;
     start("grey-loss", 2)?;
     wait::until_true(wait::SOON, "the incident has begun", || {
@@ -150,7 +156,7 @@ fn stopped_injector() -> Result<()> {
 }
 
 fn given_up() -> Result<()> {
-    let before = Machine::now()?;
+    let before = idle_machine()?;
     // Sooner than 20 starts in a minute, which a slow machine may not do.
     systemd::drop_in(
         API_1,
@@ -191,7 +197,7 @@ fn configurations() -> Result<Vec<Value>> {
 }
 
 fn aborted() -> Result<()> {
-    let before = Machine::now()?;
+    let before = idle_machine()?;
     let configured = configurations()?;
     ensure!(
         configured.iter().all(Value::is_object),
