@@ -142,6 +142,17 @@ impl Bench {
         }
     }
 
+    /// A repair was found to be none, for this.
+    fn assert_not_repaired(&self, words: &str) {
+        let texts = self.texts();
+        assert!(
+            texts
+                .iter()
+                .any(|text| text.contains("not-repaired") && text.contains(words)),
+            "{words}: {texts:#?}"
+        );
+    }
+
     fn texts(&self) -> Vec<String> {
         let (_, entries) = self.runner.public_entries(0, Reader::Learner).unwrap();
         entries

@@ -39,14 +39,7 @@ fn a_bad_fix_does_not_hold_and_the_time_goes_on() {
     Bench::block_on(bench.lab.restart("api@1")).unwrap();
     bench.say(Command::Submit);
     bench.until(Phase::Investigating);
-    assert!(
-        bench
-            .texts()
-            .iter()
-            .any(|text| text.contains("not-repaired") && text.contains("latency")),
-        "{:#?}",
-        bench.texts()
-    );
+    bench.assert_not_repaired("latency");
     // One that holds for a while only is none, either.
     bench.repair();
     bench.tick();
@@ -93,14 +86,7 @@ fn a_repair_that_costs_orders_is_none() {
         .with(|lab| lab.invariants = vec!["2 orders are not there".to_owned()]);
     bench.say(Command::Submit);
     bench.until(Phase::Investigating);
-    assert!(
-        bench
-            .texts()
-            .iter()
-            .any(|text| text.contains("not-repaired") && text.contains("2 orders are not there")),
-        "{:#?}",
-        bench.texts()
-    );
+    bench.assert_not_repaired("2 orders are not there");
     bench.lab.with(|lab| lab.invariants.clear());
     bench.say(Command::Submit);
     bench.until(Phase::Debrief);
