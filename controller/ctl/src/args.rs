@@ -12,6 +12,11 @@ use crate::{
     },
 };
 
+/// The variable that has the observer's socket.
+pub(crate) const OBSERVER_VARIABLE: &str = "OBSERVASTACK_OBSERVER_SOCKET";
+/// The variable that has the collector's address.
+pub(crate) const COLLECTOR_VARIABLE: &str = "OBSERVASTACK_COLLECTOR";
+
 /// Break, watch and repair the ObservaStack lab.
 #[derive(Debug, Parser)]
 #[command(
@@ -39,7 +44,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         global = true,
-        env = "OBSERVASTACK_OBSERVER_SOCKET",
+        env = OBSERVER_VARIABLE,
         default_value = observastack_spec::kernel::OBSERVER_SOCKET,
         hide_env = true
     )]
@@ -51,7 +56,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         global = true,
-        env = "OBSERVASTACK_COLLECTOR",
+        env = COLLECTOR_VARIABLE,
         default_value = collector::ADDRESS,
         hide_env = true
     )]

@@ -56,9 +56,8 @@ async fn dispatch(args: Args) -> Result<ExitCode, Failure> {
         verb,
     } = args;
     let places = mcp::Places {
-        injector: injector.clone(),
         observer: observer.clone(),
-        collector: collector.to_string(),
+        collector,
     };
     let injector = Client::injector(&injector);
     let observer = Client::observer(&observer);

@@ -122,7 +122,7 @@ async fn answer<L: Lab>(runner: &mut Runner<L>, request: Request, now_ms: u64) {
         }
         Request::Now(reader, to) => drop(to.send(Now {
             run: runner.standing(),
-            score: runner.score_for(reader),
+            score: runner.score(reader),
         })),
         Request::Entries(after, reader, to) => drop(to.send(runner.public_entries(after, reader))),
         Request::Report(run, reader, to) => drop(to.send(runner.report(run, reader))),

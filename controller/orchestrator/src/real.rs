@@ -110,8 +110,8 @@ impl Lab for RealLab {
     }
 
     async fn begin_load(&self, load: &Load) -> Result<(), LabError> {
-        // Before the first one that is counted. Where the database is what is broken, nobody knows, and no order can be missed.
-        self.load.stop().await?;
+        // Before the first one that is counted; more that are placed until then are no loss. Where the database is what is broken, nobody knows, and no
+        // order can be missed.
         self.note_newest_order(invariants::newest_order(&self.database).await.ok());
         self.load.begin(load).await
     }
@@ -199,12 +199,9 @@ impl Lab for RealLab {
         // What it was worth is known by now, and what is taken back need not wait for the load's own work.
         self.load.stop().await?;
         self.database.end_sessions().await;
-        // A pool that was made larger may have taken every connection of the database. Who does not answer now is asked once more below.
-        if let Ok(units) = self.services.reset().await {
-            for unit in units {
-                units::run("restart", &unit).await?;
-            }
-        }
+        // A pool that was made larger may have taken every connection of the database. What cannot be
+        // done now is done below.
+        let _ = self.give_configurations_back().await;
         // The database alone: what has been done to it may be what keeps the others from starting.
         units::be_started("postgresql").await?;
         for one in undo {
@@ -221,14 +218,20 @@ impl Lab for RealLab {
         for unit in units::SHOP.into_iter().chain(units::TELEMETRY) {
             units::be_started(unit).await?;
         }
-        for unit in self.services.reset().await? {
-            units::run("restart", &unit).await?;
-        }
+        self.give_configurations_back().await?;
         self.verify().await
     }
 }
 
 impl RealLab {
+    /// Gives every service its usual configuration, with a restart where that is needed.
+    async fn give_configurations_back(&self) -> Result<(), LabError> {
+        for unit in self.services.reset().await? {
+            units::run("restart", &unit).await?;
+        }
+        Ok(())
+    }
+
     /// Whether everything is as usual; what is not, in words.
     async fn verify(&self) -> Result<(), LabError> {
         let active = self.injector.active().await?;

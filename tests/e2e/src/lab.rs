@@ -287,7 +287,16 @@ pub(crate) fn abort_drill() -> Result<()> {
     wait_no_drill()
 }
 
-fn wait_no_drill() -> Result<()> {
+/// Waits until a drill has broken what it breaks, and its learner's time runs; the run.
+pub(crate) fn wait_investigating() -> Result<Value> {
+    wait::until(wait::SOON, "the incident has begun", || {
+        let run = drill()?;
+        Ok((run["life"]["phase"] == "investigating").then_some(run))
+    })
+}
+
+/// Waits until the lab is back at its baseline after a drill.
+pub(crate) fn wait_no_drill() -> Result<()> {
     wait::until_true(wait::SOON, "the lab is back at its baseline", || {
         Ok(drill()?.is_null())
     })

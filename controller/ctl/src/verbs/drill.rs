@@ -21,7 +21,12 @@ use std::{
 use clap::{Args, Subcommand};
 use observastack_spec::scenario::{Part, Scenario, ScenarioError};
 
-pub(crate) use self::controller::Asking;
+pub(crate) use self::{
+    controller::Asking,
+    diagnose::diagnosis,
+    going::{entries, next_hint},
+    list::{drill, drills},
+};
 use crate::failure::Failure;
 
 /// Where the package has its scenarios.

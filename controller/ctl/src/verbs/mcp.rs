@@ -1,33 +1,40 @@
 //! `mcp`: the lab for an agent, by the Model Context Protocol (version 2025-06-18 and later) on standard input and output: the drills, signals and shell
 //! that a person has, and the same score.
 //!
-//! - [`tools`]: what an agent may call, and with what; [`shell`]: commands with a limit, as whoever runs this;
-//! - drills are the controller's, asked as the other verbs ask it; signals are this program, run with its other verbs: what an agent is told and refused is
-//!   what a person is.
+//! - [`drills`], [`signals`], [`shell`]: what an agent may call, and with what; what it is told and refused is what a person is;
+//! - [`command`]: commands with a limit, as whoever runs this.
 
+mod command;
+mod drills;
 mod shell;
-mod tools;
+mod signals;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use rmcp::{
-    ErrorData, ServiceExt as _,
-    model::{CallToolResult, ContentBlock},
+    ErrorData, ServerHandler, ServiceExt as _,
+    handler::server::router::tool::ToolRouter,
+    model::{CallToolResult, ContentBlock, Implementation, ServerCapabilities, ServerConfig},
+    tool_handler,
     transport::stdio,
 };
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::shell::{End, Ran};
 use super::drill::Asking;
 use crate::failure::Failure;
 
-/// How long a tool that is one of this program's verbs may take, beyond what it was told to wait.
-const TOOL: Duration = Duration::from_secs(120);
+const INSTRUCTIONS: &str = "\
+A shop runs on this Linux machine as systemd units: gateway (port 8000), api@1, api@2, inventory, postgresql. A drill breaks something of it. \
+Call list_drills and start_drill, wait until status says `investigating`, find out what is wrong with the signals and the shell, say so with diagnose, \
+repair it, and call submit: the repair has to hold under live load, so ask status until its phase is `debrief`. Hints cost a part of the score. \
+Stopping the load, shedding traffic, stopping units or switching telemetry off is no repair. `observastack-ctl config get|set SERVICE` reads and changes a \
+service's configuration.";
 
-/// Serve the lab's drills, signals and a shell to an agent, by the Model Context Protocol on standard input and output. Every command of the agent is one of
-/// the run's, as a person's is.
+/// Serve the lab's drills, signals and a shell to an agent, by the Model Context Protocol on standard input and output. Every command of its shell is in the
+/// run's log.
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {
     #[command(flatten)]
@@ -37,12 +44,10 @@ pub(crate) struct Mcp {
 /// Where everything is, as this program was told; those that it runs are told the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
-    /// The injector's socket.
-    pub(crate) injector: PathBuf,
-    /// The observer's.
+    /// The observer's socket.
     pub(crate) observer: PathBuf,
     /// The collector.
-    pub(crate) collector: String,
+    pub(crate) collector: SocketAddr,
 }
 
 /// The server.
@@ -91,76 +96,92 @@ pub(crate) async fn run(mcp: Mcp, places: Places) -> Result<ExitCode, Failure> {
 }
 
 impl Lab {
+    fn tools() -> ToolRouter<Self> {
+        Self::drill_tools() + Self::signal_tools() + Self::shell_tools()
+    }
+
     /// Says something to the controller; how everything stands then.
-    async fn say(&self, path: &str, body: Option<&Value>) -> CallToolResult {
-        said(match self.asking.controller() {
-            Ok(controller) => controller.say(path, body).await,
-            Err(failure) => Err(failure),
-        })
-    }
-
-    /// One of this program's verbs.
-    async fn verb(&self, words: &[&str]) -> Result<CallToolResult, ErrorData> {
-        self.verb_for(Duration::ZERO, &[], words).await
-    }
-
-    /// The same, one that waits for so long itself; `as_user` goes before it (`sudo -n ...`).
-    async fn verb_for(
-        &self,
-        waits: Duration,
-        as_user: &[&str],
-        words: &[&str],
-    ) -> Result<CallToolResult, ErrorData> {
-        let program = self.program.to_string_lossy();
-        let line: Vec<&str> = as_user
-            .iter()
-            .copied()
-            .chain([program.as_ref()])
-            .chain(words.iter().copied())
-            .collect();
-        let ran = shell::run(&line, &self.environment(), TOOL + waits).await;
-        let ran = ran.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
-        Ok(told(&ran))
-    }
-
-    fn environment(&self) -> Vec<(&'static str, String)> {
-        let mut all = self.asking.environment();
-        all.extend([
-            (
-                "OBSERVASTACK_INJECTOR_SOCKET",
-                self.places.injector.display().to_string(),
-            ),
-            (
-                "OBSERVASTACK_OBSERVER_SOCKET",
-                self.places.observer.display().to_string(),
-            ),
-            ("OBSERVASTACK_COLLECTOR", self.places.collector.clone()),
-        ]);
-        all
+    async fn say(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.asking.controller()?.say(path, body).await
     }
 }
 
-/// What a verb has printed; its complaint where it failed.
-fn told(ran: &Ran) -> CallToolResult {
-    let text = |text: &str| vec![ContentBlock::text(text.trim_end())];
-    match ran.end {
-        End::Itself(Some(0)) => CallToolResult::success(text(&ran.stdout.text())),
-        End::Itself(_) => CallToolResult::error(text(&format!(
-            "{}\n{}",
-            ran.stdout.text().trim_end(),
-            ran.stderr.text()
-        ))),
-        End::Late | End::LateAndGoesOn => CallToolResult::error(text(&format!(
-            "it took too long, and was ended\n{}",
-            ran.stdout.text()
-        ))),
+#[tool_handler(router = Self::tools())]
+impl ServerHandler for Lab {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder().enable_tools().build();
+        ServerConfig::new(capabilities)
+            .with_server_info(Implementation::new(
+                "observastack",
+                env!("CARGO_PKG_VERSION"),
+            ))
+            .with_instructions(INSTRUCTIONS)
     }
 }
+
+/// What a tool answers; an error where it was called as it cannot be.
+type Answer = Result<CallToolResult, ErrorData>;
 
 /// What the controller has answered.
-fn said(answer: Result<Value, Failure>) -> CallToolResult {
+fn said(answer: Result<impl Serialize, Failure>) -> CallToolResult {
     match answer {
-        Ok(value) => CallToolResult::success(vec![ContentBlock::text(value.to_string())]),
-        Err(failure) => CallToolResult::error(vec![ContentBlock::text(failure.to_string())]),
+        Ok(value) => CallToolResult::success(text(&json!(value).to_string())),
+        Err(failure) => CallToolResult::error(text(&failure.to_string())),
+    }
+}
+
+fn text(text: &str) -> Vec<ContentBlock> {
+    vec![ContentBlock::text(text.trim_end())]
+}
+
+/// A number that has to lie in a range; the complaint says which.
+fn within(
+    name: &str,
+    value: Option<u64>,
+    usual: u64,
+    range: RangeInclusive<u64>,
+) -> Result<u64, ErrorData> {
+    let value = value.unwrap_or(usual);
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = range.into_inner();
+    let words = format!("{name}: {value} is not allowed; use {least} to {most}");
+    Err(ErrorData::invalid_params(words, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_says_what_it_is_for_and_takes_an_object() {
+        let tools = Lab::tools().list_all();
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_ref()).collect();
+        for name in [
+            "list_drills",
+            "query_metrics",
+            "search_logs",
+            "find_traces",
+            "profile",
+            "kernel",
+            "shell",
+            "hint",
+            "submit",
+        ] {
+            assert!(names.contains(&name), "{name} is not there: {names:?}");
+        }
+        for tool in tools {
+            let about = tool.description.as_deref().unwrap_or_default();
+            assert!(about.len() > 20, "{}: {about:?}", tool.name);
+            assert_eq!(tool.input_schema["type"], "object", "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_its_range_is_refused_with_the_range() {
+        assert_eq!(within("seconds", None, 5, 1..=120).unwrap(), 5);
+        let error = within("seconds", Some(0), 5, 1..=120).unwrap_err();
+        assert_eq!(error.message, "seconds: 0 is not allowed; use 1 to 120");
     }
 }

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming};
 use observastack_spec::{
     api::{ErrorCode, FaultList, FaultStatus, SetRequest},
-    fault::{FaultRequest, FaultSpec},
+    fault::FaultRequest,
 };
 use tracing::info;
 
@@ -57,31 +57,16 @@ async fn route(
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (request.method(), segments.as_slice()) {
         (&Method::POST, ["faults"]) => {
-            let spec = spec_of(request).await?;
-            if is_dry {
-                let is_covert = spec.covert;
-                let dry = carry_out::dry_run(context, spec).await;
-                let dry = dry.map_err(|failure| failure.of(is_covert))?;
-                return Ok(json(StatusCode::OK, &dry));
-            }
-            let is_covert = spec.covert;
-            let injected = carry_out::inject(context, peer, spec).await;
-            let status = injected.map_err(|failure| failure.of(is_covert))?;
-            Ok(json(StatusCode::CREATED, &status))
+            let wanted: FaultRequest = parsed(request, "a fault").await?;
+            let is_covert = wanted.covert;
+            let begun = begin(context, peer, wanted, is_dry).await;
+            begun.map_err(|failure| failure.of(is_covert))
         }
         (&Method::POST, ["fault-sets"]) => {
-            let specs = specs_of(request).await?;
-            if is_dry {
-                let mut dry = Vec::new();
-                for spec in specs {
-                    dry.push(carry_out::dry_run(context, spec).await?);
-                }
-                return Ok(json(StatusCode::OK, &dry));
-            }
-            let is_covert = specs.iter().any(|spec| spec.covert);
-            let injected = carry_out::inject_set(context, peer, specs).await;
-            let faults = injected.map_err(|failure| failure.of(is_covert))?;
-            Ok(json(StatusCode::CREATED, &FaultList { faults }))
+            let wanted: SetRequest = parsed(request, "a set of faults").await?;
+            let is_covert = wanted.faults.iter().any(|fault| fault.covert);
+            let begun = begin_set(context, peer, wanted, is_dry).await;
+            begun.map_err(|failure| failure.of(is_covert))
         }
         (&Method::GET, ["faults"]) => Ok(json(StatusCode::OK, &context.engine.list().await?)),
         (&Method::DELETE, ["faults"]) => {
@@ -144,16 +129,39 @@ async fn route(
     }
 }
 
-async fn spec_of(request: Request<Incoming>) -> Result<FaultSpec, Failure> {
-    let wanted: FaultRequest = parsed(request, "a fault").await?;
-    let is_covert = wanted.covert;
-    let valid = wanted.validate(drawn_seed());
-    valid.map_err(|fields| Failure::invalid(fields).of(is_covert))
+/// Injects a fault, or says what that would do.
+async fn begin(
+    context: &Context,
+    peer: Peer,
+    wanted: FaultRequest,
+    is_dry: bool,
+) -> Result<Answer, Failure> {
+    let spec = wanted.validate(drawn_seed()).map_err(Failure::invalid)?;
+    if is_dry {
+        let dry = carry_out::dry_run(context, spec).await?;
+        return Ok(json(StatusCode::OK, &dry));
+    }
+    let status = carry_out::inject(context, peer, spec).await?;
+    Ok(json(StatusCode::CREATED, &status))
 }
 
-async fn specs_of(request: Request<Incoming>) -> Result<Vec<FaultSpec>, Failure> {
-    let wanted: SetRequest = parsed(request, "a set of faults").await?;
-    wanted.validate(drawn_seed).map_err(Failure::invalid)
+/// The same, with all faults of a set.
+async fn begin_set(
+    context: &Context,
+    peer: Peer,
+    wanted: SetRequest,
+    is_dry: bool,
+) -> Result<Answer, Failure> {
+    let specs = wanted.validate(drawn_seed).map_err(Failure::invalid)?;
+    if is_dry {
+        let mut dry = Vec::new();
+        for spec in specs {
+            dry.push(carry_out::dry_run(context, spec).await?);
+        }
+        return Ok(json(StatusCode::OK, &dry));
+    }
+    let faults = carry_out::inject_set(context, peer, specs).await?;
+    Ok(json(StatusCode::CREATED, &FaultList { faults }))
 }
 
 async fn parsed<T: serde::de::DeserializeOwned>(

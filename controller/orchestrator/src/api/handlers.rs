@@ -15,7 +15,7 @@ use observastack_spec::{
         document::{html, markdown},
         log::Happened,
     },
-    scenario::answer::{Cause, Component, Diagnosis, Mechanism, Signal},
+    scenario::answer::{self, Diagnosis},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -252,16 +252,12 @@ async fn history(
 }
 
 fn catalogue() -> Value {
-    let of = |names: Vec<(&str, &str)>| -> Value {
-        names
-            .into_iter()
-            .map(|(name, meaning)| json!({"name": name, "meaning": meaning}))
-            .collect()
-    };
-    json!({
-        "components": of(Component::ALL.iter().map(|one| (one.name(), one.meaning())).collect()),
-        "mechanisms": of(Mechanism::ALL.iter().map(|one| (one.name(), one.meaning())).collect()),
-        "causes": of(Cause::ALL.iter().map(|one| (one.name(), one.meaning())).collect()),
-        "signals": of(Signal::ALL.iter().map(|one| (one.name(), one.meaning())).collect()),
-    })
+    let named = |(name, meaning)| json!({"name": name, "meaning": meaning});
+    answer::catalogue()
+        .into_iter()
+        .map(|(kind, names)| {
+            let names: Value = names.into_iter().map(named).collect();
+            (kind, names)
+        })
+        .collect()
 }

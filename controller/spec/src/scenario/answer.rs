@@ -213,6 +213,30 @@ pub const POINTS: Points = Points {
 /// More signals than this are guesses, and earn nothing.
 pub const MOST_EVIDENCE: usize = 4;
 
+/// Everything that a diagnosis is chosen from: the names of each kind, with what they mean.
+#[must_use]
+pub fn catalogue() -> [(&'static str, Vec<(&'static str, &'static str)>); 4] {
+    fn of<T: Copy>(
+        all: &[T],
+        name: fn(T) -> &'static str,
+        meaning: fn(T) -> &'static str,
+    ) -> Vec<(&'static str, &'static str)> {
+        all.iter().map(|one| (name(*one), meaning(*one))).collect()
+    }
+    [
+        (
+            "components",
+            of(Component::ALL, Component::name, Component::meaning),
+        ),
+        (
+            "mechanisms",
+            of(Mechanism::ALL, Mechanism::name, Mechanism::meaning),
+        ),
+        ("causes", of(Cause::ALL, Cause::name, Cause::meaning)),
+        ("signals", of(Signal::ALL, Signal::name, Signal::meaning)),
+    ]
+}
+
 /// Points, by part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Points {

@@ -109,10 +109,6 @@ fn proven(id: &str) -> Result<()> {
     Ok(())
 }
 
-fn is_investigating(run: &Value) -> bool {
-    run["life"]["phase"] == "investigating"
-}
-
 fn start(id: &str, seed: u64) -> Result<()> {
     let body = format!(r#"{{"id": "{id}", "seed": {seed}}}"#);
     let url = format!("{API}/api/run");
@@ -126,17 +122,14 @@ fn start(id: &str, seed: u64) -> Result<()> {
 fn outlives() -> Result<()> {
     let before = idle_machine()?;
     start("grey-loss", 3)?;
-    wait::until_true(wait::SOON, "the incident has begun", || {
-        Ok(is_investigating(&lab::drill()?))
-    })?;
-    let run = lab::drill()?;
+    let run = lab::wait_investigating()?;
     systemd::kill_9(CONTROLLER)?;
     wait::until_true(wait::SOON, "the controller answers again", || {
         Ok(lab::ctl_ran(&["drill", "status"])?.code == 0)
     })?;
     let now = lab::drill()?;
     ensure!(
-        run["run"].is_u64() && now["run"] == run["run"] && is_investigating(&now),
+        run["run"].is_u64() && now["run"] == run["run"] && now["life"]["phase"] == "investigating",
         "it was {run}, it is {now}"
     );
     lab::abort_drill()?;
@@ -147,9 +140,7 @@ fn stopped_injector() -> Result<()> {
     let before = idle_machine()?;
     systemd::stop(INJECTOR)?;
     start("grey-loss", 2)?;
-    wait::until_true(wait::SOON, "the incident has begun", || {
-        Ok(is_investigating(&lab::drill()?))
-    })?;
+    lab::wait_investigating()?;
     ensure!(systemd::is_active(INJECTOR)?, "the injector does not run");
     lab::abort_drill()?;
     before.comes_back()
@@ -163,9 +154,7 @@ fn given_up() -> Result<()> {
         "[Unit]\nStartLimitBurst=3\nStartLimitIntervalSec=600\n",
     )?;
     start("grey-loss", 4)?;
-    wait::until_true(wait::SOON, "the incident has begun", || {
-        Ok(is_investigating(&lab::drill()?))
-    })?;
+    lab::wait_investigating()?;
     wait::until_true(wait::SOON, "systemd starts the unit no more", || {
         Ok(command::run(&["systemctl", "restart", API_1])?.code != 0)
     })?;
@@ -216,9 +205,7 @@ fn aborted() -> Result<()> {
             Moment::Broken => wait::until_true(wait::SOON, "something may be broken", || {
                 Ok(lab::drill()?["life"]["phase"] != "preparing")
             })?,
-            Moment::Investigating => wait::until_true(wait::SOON, "it is broken", || {
-                Ok(is_investigating(&lab::drill()?))
-            })?,
+            Moment::Investigating => drop(lab::wait_investigating()?),
         }
         lab::abort_drill()?;
         ensure!(

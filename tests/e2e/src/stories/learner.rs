@@ -86,10 +86,9 @@ fn takes() -> Result<()> {
 /// A run of the drill by an administrator, up to its debrief; its number.
 fn proven() -> Result<u64> {
     lab::ctl(&["drill", "start", DRILL])?;
-    wait::until_true(wait::SOON, "it is broken", || {
-        Ok(lab::drill()?["life"]["phase"] == "investigating")
-    })?;
-    let run = lab::drill()?["run"].as_u64().context("no run")?;
+    let run = lab::wait_investigating()?["run"]
+        .as_u64()
+        .context("no run")?;
     let hint = learner(&format!("{CTL} drill hint"))?;
     ensure!(
         hint.code != 0,
@@ -118,11 +117,7 @@ fn proven() -> Result<u64> {
         report.stdout
     );
     lab::ctl(&["drill", "reset"])?;
-    wait::until_true(
-        wait::SOON,
-        "the lab is back",
-        || Ok(lab::drill()?.is_null()),
-    )?;
+    lab::wait_no_drill()?;
     Ok(run)
 }
 

@@ -48,14 +48,6 @@ const TOKEN_FILES: [&str; 2] = [
 pub(crate) struct Controller(Client);
 
 impl Asking {
-    /// The same for a program that is run.
-    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let file = self.token_file.as_ref();
-        let file = file.map(|file| ("OBSERVASTACK_TOKENS", file.display().to_string()));
-        let place = ("OBSERVASTACK_CONTROLLER", self.controller.to_string());
-        std::iter::once(place).chain(file).collect()
-    }
-
     /// The controller, asked with the most that the file has.
     pub(crate) fn controller(&self) -> Result<Controller, Failure> {
         let token = match &self.token_file {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use observastack_spec::scenario::answer::{
-    Cause, Component, Diagnosis, Evidence, Mechanism, Signal,
+    Cause, Component, Diagnosis, Evidence, Mechanism, Signal, catalogue,
 };
 
 use super::controller::Controller;
@@ -42,21 +42,12 @@ pub(super) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let given = |text: &Option<String>| text.clone().unwrap_or_default();
-    let diagnosis = Diagnosis {
-        component: component("component", &given(&diagnose.component))?,
-        mechanism: chosen(
-            "mechanism",
-            &given(&diagnose.mechanism),
-            Mechanism::ALL,
-            Mechanism::name,
-        )?,
-        cause: chosen("cause", &given(&diagnose.cause), Cause::ALL, Cause::name)?,
-        evidence: diagnose
-            .evidence
-            .iter()
-            .map(|text| evidence(text))
-            .collect::<Result<_, _>>()?,
-    };
+    let diagnosis = diagnosis(
+        &given(&diagnose.component),
+        &given(&diagnose.mechanism),
+        &given(&diagnose.cause),
+        &diagnose.evidence,
+    )?;
     let now = controller
         .say("/api/run/diagnosis", Some(&diagnosis))
         .await?;
@@ -66,6 +57,24 @@ pub(super) async fn run(
         output::line("noted; `observastack-ctl drill submit` once it is repaired");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Of words, each of which has to be one of the catalogue's.
+pub(crate) fn diagnosis(
+    where_it_is: &str,
+    mechanism: &str,
+    cause: &str,
+    shown_by: &[String],
+) -> Result<Diagnosis, Failure> {
+    Ok(Diagnosis {
+        component: component("component", where_it_is)?,
+        mechanism: chosen("mechanism", mechanism, Mechanism::ALL, Mechanism::name)?,
+        cause: chosen("cause", cause, Cause::ALL, Cause::name)?,
+        evidence: shown_by
+            .iter()
+            .map(|text| evidence(text))
+            .collect::<Result<_, _>>()?,
+    })
 }
 
 fn component(field: &str, text: &str) -> Result<Component, Failure> {
@@ -101,36 +110,10 @@ fn evidence(text: &str) -> Result<Evidence, Failure> {
 }
 
 fn list(json: bool) {
-    let parts = [
-        (
-            "component",
-            Component::ALL
-                .iter()
-                .map(|one| (one.name(), one.meaning()))
-                .collect::<Vec<_>>(),
-        ),
-        (
-            "mechanism",
-            Mechanism::ALL
-                .iter()
-                .map(|one| (one.name(), one.meaning()))
-                .collect(),
-        ),
-        (
-            "cause",
-            Cause::ALL
-                .iter()
-                .map(|one| (one.name(), one.meaning()))
-                .collect(),
-        ),
-        (
-            "evidence",
-            Signal::ALL
-                .iter()
-                .map(|one| (one.name(), one.meaning()))
-                .collect(),
-        ),
-    ];
+    // By the names that the options have.
+    let options = ["component", "mechanism", "cause", "evidence"];
+    let names = catalogue().into_iter().map(|(_, names)| names);
+    let parts = options.into_iter().zip(names);
     if json {
         let parts: std::collections::BTreeMap<_, std::collections::BTreeMap<_, _>> = parts
             .into_iter()

@@ -71,16 +71,21 @@ pub(super) async fn status(controller: &Controller, json: bool) -> Result<ExitCo
 
 /// Takes the next hint.
 pub(super) async fn hint(controller: &Controller, json: bool) -> Result<ExitCode, Failure> {
-    controller.say("/api/run/hint", None::<&()>).await?;
-    let entries = entries(controller, 0).await?;
-    let hint = entries.iter().rev().find(|entry| entry["what"] == "hint");
-    let hint = hint.cloned().unwrap_or_default();
+    let hint = next_hint(controller).await?;
     if json {
         output::json(&hint);
     } else {
         output::line(told(&hint).unwrap_or_default());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The next hint, which is taken by that.
+pub(crate) async fn next_hint(controller: &Controller) -> Result<Value, Failure> {
+    controller.say("/api/run/hint", None::<&()>).await?;
+    let entries = entries(controller, 0).await?;
+    let hint = entries.iter().rev().find(|entry| entry["what"] == "hint");
+    Ok(hint.cloned().unwrap_or_default())
 }
 
 /// Says that it is repaired, and waits whether it holds.
@@ -150,7 +155,7 @@ pub(super) async fn not_repaired(controller: &Controller) -> Result<Option<Strin
 }
 
 /// What happened after an entry.
-pub(super) async fn entries(controller: &Controller, after: u64) -> Result<Vec<Value>, Failure> {
+pub(crate) async fn entries(controller: &Controller, after: u64) -> Result<Vec<Value>, Failure> {
     let path = format!("/api/run/entries?after={after}");
     let all: Value = controller.get(&path).await?;
     Ok(all["entries"].as_array().cloned().unwrap_or_default())

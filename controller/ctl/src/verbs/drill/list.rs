@@ -58,13 +58,14 @@ pub(super) async fn show(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn drills(controller: &Controller) -> Result<Vec<Value>, Failure> {
+/// What a learner may know of each.
+pub(crate) async fn drills(controller: &Controller) -> Result<Vec<Value>, Failure> {
     let all: Value = controller.get("/api/drills").await?;
     Ok(all["drills"].as_array().cloned().unwrap_or_default())
 }
 
 /// What a learner may know of one.
-pub(super) async fn drill(controller: &Controller, id: &str) -> Result<Value, Failure> {
+pub(crate) async fn drill(controller: &Controller, id: &str) -> Result<Value, Failure> {
     let all = drills(controller).await?;
     let names: Vec<String> = all
         .iter()

@@ -42,7 +42,10 @@ fn a_controller_that_was_killed_goes_on_with_the_learners_time() {
     bench.tick();
     bench.say(Command::Submit);
     bench.until(Phase::Debrief);
-    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Pass);
+    assert_eq!(
+        bench.runner.score(Reader::Learner).unwrap().verdict,
+        Verdict::Pass
+    );
     // What happened before it was killed is still there.
     assert!(bench.texts().join("\n").contains("diagnosed"));
 }

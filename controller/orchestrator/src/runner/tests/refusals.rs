@@ -72,7 +72,10 @@ fn nobody_gets_time_by_submitting_again_and_again() {
     bench.now_ms = until_ms + 1;
     let refusal = bench.tell(Command::Submit).unwrap_err().to_string();
     assert!(refusal.contains("the incident is over"), "{refusal}");
-    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Timeout);
+    assert_eq!(
+        bench.runner.score(Reader::Learner).unwrap().verdict,
+        Verdict::Timeout
+    );
 }
 
 /// Takes the drill until its learner gives up, and goes back to the baseline.
@@ -101,7 +104,7 @@ fn taken(bench: &mut Bench, by: Reader) -> i64 {
             "{told}"
         );
     }
-    let score = bench.runner.score_for(Reader::Learner).unwrap();
+    let score = bench.runner.score(Reader::Learner).unwrap();
     assert_eq!(score.parts.is_empty(), by == Reader::Teacher, "{score:?}");
     bench.tell_as(by, Command::Reset).unwrap();
     bench.until_closed();

@@ -11,7 +11,7 @@ fn the_reference_solution_passes_and_the_lab_is_as_it_was() {
     bench.tick();
     bench.say(Command::Submit);
     bench.until(Phase::Debrief);
-    let score = bench.runner.score().unwrap();
+    let score = bench.runner.score(Reader::Learner).unwrap();
     assert_eq!(score.verdict, Verdict::Pass, "{score:?}");
     assert!(score.total > 95.0, "{score:?}");
     assert_eq!(bench.runner.outcome(), Some(&Outcome::Repaired));
@@ -24,7 +24,10 @@ fn the_reference_solution_passes_and_the_lab_is_as_it_was() {
 fn who_does_nothing_runs_out_of_time() {
     let mut bench = Bench::investigating();
     bench.until(Phase::Debrief);
-    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Timeout);
+    assert_eq!(
+        bench.runner.score(Reader::Learner).unwrap().verdict,
+        Verdict::Timeout
+    );
     let standing = bench.runner.standing().unwrap();
     assert_eq!(
         standing.life.moments.ended.unwrap() - standing.life.moments.broken.unwrap(),
@@ -69,7 +72,10 @@ fn a_repair_may_waver_while_what_is_measured_looks_back() {
     let wavered_ms = bench.now_ms;
     bench.repair();
     bench.until(Phase::Debrief);
-    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Pass);
+    assert_eq!(
+        bench.runner.score(Reader::Learner).unwrap().verdict,
+        Verdict::Pass
+    );
     // It has to hold for its whole time after that.
     let moments = bench.runner.standing().unwrap().life.moments;
     assert!(moments.holds_since.unwrap() > wavered_ms, "{moments:?}");
@@ -90,7 +96,10 @@ fn a_repair_that_costs_orders_is_none() {
     bench.lab.with(|lab| lab.invariants.clear());
     bench.say(Command::Submit);
     bench.until(Phase::Debrief);
-    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Pass);
+    assert_eq!(
+        bench.runner.score(Reader::Learner).unwrap().verdict,
+        Verdict::Pass
+    );
 }
 
 #[test]
@@ -104,7 +113,7 @@ fn a_shortcut_makes_it_void() {
     bench.tick();
     bench.say(Command::Submit);
     bench.until(Phase::Debrief);
-    let score = bench.runner.score().unwrap();
+    let score = bench.runner.score(Reader::Learner).unwrap();
     assert_eq!(score.verdict, Verdict::Fail);
     assert_eq!(score.shortcuts, [Shortcut::TrafficShed]);
 }
@@ -143,7 +152,10 @@ fn what_cannot_be_looked_at_for_a_moment_is_nobodys_failure() {
     assert_eq!(bench.runner.phase(), Some(Phase::Verifying));
     bench.lab.with(|lab| lab.fails = None);
     bench.until(Phase::Debrief);
-    assert_eq!(bench.runner.score().unwrap().verdict, Verdict::Pass);
+    assert_eq!(
+        bench.runner.score(Reader::Learner).unwrap().verdict,
+        Verdict::Pass
+    );
     // For long, it is the lab's.
     let mut bench = Bench::investigating();
     bench.say(right());
