@@ -30,6 +30,8 @@ pub(crate) struct Fake {
     pub(crate) invariants: Vec<String>,
     /// A capability that the machine lacks.
     pub(crate) lacks: Option<&'static str>,
+    /// MiB of memory; nothing stands for plenty.
+    pub(crate) memory_mib: Option<u64>,
     /// What does not work.
     pub(crate) fails: Option<&'static str>,
     /// What a controller has to remember.
@@ -93,6 +95,13 @@ impl Lab for FakeLab {
         Ok(lacks
             .map(|name| format!("{name}: it is not there"))
             .collect())
+    }
+
+    async fn memory_mib(&self) -> Result<u64, LabError> {
+        self.with(|lab| {
+            lab.or_fail("memory")?;
+            Ok(lab.memory_mib.unwrap_or(1 << 20))
+        })
     }
 
     async fn begin_load(&self, load: &Load) -> Result<(), LabError> {

@@ -57,6 +57,8 @@ pub trait Lab: Send + Sync {
         capabilities: &[&str],
         faults: &[&str],
     ) -> impl Future<Output = Result<Vec<String>, LabError>> + Send;
+    /// MiB of memory that this machine has.
+    fn memory_mib(&self) -> impl Future<Output = Result<u64, LabError>> + Send;
     /// Begins a load, instead of one that may run.
     fn begin_load(&self, load: &Load) -> impl Future<Output = Result<(), LabError>> + Send;
     /// Changes its rate.

@@ -1,6 +1,6 @@
 //! The lab as it is: what a run needs, from the units' own sockets.
 //!
-//! - [`http`]: one request to a socket or a port; [`load`], [`faults`], [`services`], [`units`], [`database`], [`prometheus`]: one part of the lab each;
+//! - [`http`]: one request to a socket or a port; [`load`], [`faults`], [`services`], [`units`], [`database`], [`prometheus`], [`memory`]: one part of the lab each;
 //! - [`checks`]: checks by these; [`invariants`]: what has to be true of the shop's data; [`shortcuts`]: what makes figures good and users none the happier.
 
 mod checks;
@@ -9,6 +9,7 @@ mod faults;
 mod http;
 mod invariants;
 mod load;
+mod memory;
 mod prometheus;
 mod services;
 mod shortcuts;
@@ -107,6 +108,10 @@ impl Lab for RealLab {
         // The preparation would have started it, too.
         units::be_started("injector").await?;
         self.injector.lacks(capabilities, faults).await
+    }
+
+    async fn memory_mib(&self) -> Result<u64, LabError> {
+        memory::mib()
     }
 
     async fn begin_load(&self, load: &Load) -> Result<(), LabError> {

@@ -362,7 +362,15 @@ impl<L: Lab> Runner<L> {
         let capabilities: Vec<&str> = capabilities.map(|name| name.as_str()).collect();
         let faults = plan.entries.iter().filter_map(|entry| entry.fault.as_ref());
         let faults: Vec<&str> = faults.map(|request| request.fault.kind()).collect();
-        let lacks = self.lab.lacks(&capabilities, &faults).await?;
+        let mut lacks = Vec::new();
+        let needed = u64::from(scenario.brief.needs.memory_mib);
+        if needed > 0 {
+            let has = self.lab.memory_mib().await?;
+            if has < needed {
+                lacks.push(format!("memory: it has {has} MiB, {needed} MiB are needed"));
+            }
+        }
+        lacks.extend(self.lab.lacks(&capabilities, &faults).await?);
         if lacks.is_empty() {
             return Ok(());
         }

@@ -45,7 +45,7 @@ pub struct Needs {
     /// Capabilities of the kernel, as `observastack-ctl doctor` names them.
     #[serde(default)]
     pub capabilities: Vec<At<String>>,
-    /// MiB of memory.
+    /// MiB of memory, as `MemTotal` in /proc/meminfo counts them: some less than what was built in.
     #[serde(default)]
     pub memory_mib: u32,
 }

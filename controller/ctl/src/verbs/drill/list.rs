@@ -32,12 +32,21 @@ pub(super) async fn list(controller: &Controller, json: bool) -> Result<ExitCode
                 text(drill, "difficulty"),
                 text(drill, "topic"),
                 format!("{} min", drill["minutes"]),
+                needs(drill).unwrap_or_default(),
                 text(drill, "title"),
             ]
         })
         .collect();
     output::line(output::table(
-        &["DRILL", "SEVERITY", "DIFFICULTY", "TOPIC", "TIME", "TITLE"],
+        &[
+            "DRILL",
+            "SEVERITY",
+            "DIFFICULTY",
+            "TOPIC",
+            "TIME",
+            "NEEDS",
+            "TITLE",
+        ],
         &rows,
     ));
     Ok(ExitCode::SUCCESS)
@@ -80,6 +89,17 @@ pub(crate) async fn drill(controller: &Controller, id: &str) -> Result<Value, Fa
     })
 }
 
+/// What the machine must have for it; nothing for one that every machine can do.
+fn needs(drill: &Value) -> Option<String> {
+    let needs = &drill["needs"];
+    let memory = needs["memory-mib"].as_u64().filter(|mib| *mib > 0);
+    let memory = memory.map(|mib| format!("{mib} MiB of memory"));
+    let capabilities = needs["capabilities"].as_array().into_iter().flatten();
+    let capabilities = capabilities.filter_map(Value::as_str).map(str::to_owned);
+    let all: Vec<String> = memory.into_iter().chain(capabilities).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
 /// The briefing, for people.
 pub(super) fn brief(drill: &Value) -> String {
     let text = |field: &str| drill[field].as_str().unwrap_or("").trim().to_owned();
@@ -90,8 +110,9 @@ pub(super) fn brief(drill: &Value) -> String {
             .map(|item| format!("  - {item}\n"))
             .collect()
     };
+    let needs = needs(drill).map_or_else(String::new, |needs| format!("\nIt needs {needs}."));
     format!(
-        "{} ({}, {}, {} minutes)\n\n{}\n\nAfterwards you can\n{}",
+        "{} ({}, {}, {} minutes)\n\n{}\n\nAfterwards you can\n{}{needs}",
         text("title"),
         text("severity"),
         text("difficulty"),
@@ -101,4 +122,22 @@ pub(super) fn brief(drill: &Value) -> String {
     )
     .trim_end()
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_drill_needs_is_told() {
+        let mut drill = json!({"title": "Slow", "objectives": ["see"], "needs": {"capabilities": [], "memory-mib": 0}});
+        assert_eq!(needs(&drill), None);
+        assert!(brief(&drill).ends_with("- see"), "{}", brief(&drill));
+        drill["needs"] = json!({"capabilities": ["cgroup-skb"], "memory-mib": 2048});
+        let told = brief(&drill);
+        assert!(
+            told.ends_with("- see\n\nIt needs 2048 MiB of memory, cgroup-skb."),
+            "{told}"
+        );
+    }
 }

@@ -38,6 +38,45 @@ fn a_machine_without_what_it_needs_refuses_a_drill_with_the_reason() {
 }
 
 #[test]
+fn a_machine_with_too_little_memory_refuses_a_drill_with_both_figures() {
+    let mut bench = Bench::new();
+    let mut scenario = Scenario::clone(&bench.runner.library["a-drill"]);
+    scenario.brief.needs.memory_mib = 2048;
+    bench
+        .runner
+        .library
+        .insert("a-drill".to_owned(), Arc::new(scenario));
+    let start = || Command::Start {
+        id: "a-drill".to_owned(),
+        seed: 1,
+    };
+    bench.lab.with(|lab| {
+        lab.memory_mib = Some(2047);
+        lab.lacks = Some("cgroup-skb");
+    });
+    let refusal = bench.tell(start()).unwrap_err().to_string();
+    // Everything that is lacking, at once.
+    for part in [
+        "memory: it has 2047 MiB, 2048 MiB are needed",
+        "cgroup-skb: it is not there",
+    ] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
+    assert!(bench.runner.phase().is_none());
+    bench.lab.with(|lab| lab.assert_clean());
+    bench.lab.with(|lab| {
+        lab.lacks = None;
+        lab.fails = Some("memory");
+    });
+    assert!(matches!(bench.tell(start()), Err(Refusal::Lab(_))));
+    bench.lab.with(|lab| {
+        lab.fails = None;
+        lab.memory_mib = Some(2048);
+    });
+    bench.say(start());
+}
+
+#[test]
 fn what_is_said_at_the_wrong_time_is_refused_in_words() {
     let mut bench = Bench::new();
     let said = |bench: &mut Bench, command| bench.tell(command).unwrap_err().to_string();
