@@ -2,21 +2,17 @@
 
 use std::{
     io,
-    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use observastack_spec::{
-    drill::{log::Entry, score::Score},
-    scenario::{Brief, Scenario},
-};
+use observastack_spec::drill::{log::Entry, score::Score};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
 use crate::{
     lab::Lab,
-    runner::{Command, Reader, Refusal, Report, Runner, Standing},
+    runner::{Command, Offer, Reader, Refusal, Report, Runner, Standing},
     store::{Past, StoreError},
 };
 
@@ -44,7 +40,7 @@ enum Request {
         Reader,
         oneshot::Sender<Result<Vec<Past>, StoreError>>,
     ),
-    Briefs(oneshot::Sender<Vec<Brief>>),
+    Offers(Reader, oneshot::Sender<Result<Vec<Offer>, StoreError>>),
 }
 
 /// How everything stands.
@@ -127,10 +123,7 @@ async fn answer<L: Lab>(runner: &mut Runner<L>, request: Request, now_ms: u64) {
         Request::Entries(after, reader, to) => drop(to.send(runner.public_entries(after, reader))),
         Request::Report(run, reader, to) => drop(to.send(runner.report(run, reader))),
         Request::History(most, reader, to) => drop(to.send(runner.history(most, reader))),
-        Request::Briefs(to) => {
-            let brief = |scenario: &Arc<Scenario>| scenario.brief.clone();
-            drop(to.send(runner.library().values().map(brief).collect()));
-        }
+        Request::Offers(reader, to) => drop(to.send(runner.offers(reader))),
     }
 }
 
@@ -187,12 +180,12 @@ impl Engine {
         self.ask(|to| Request::History(most, reader, to)).await
     }
 
-    /// What a learner may know of every drill.
+    /// What a learner may know of every drill, and what its reader has made of it.
     ///
     /// # Errors
-    /// The thread is gone.
-    pub async fn briefs(&self) -> Result<Vec<Brief>, Stopping> {
-        self.ask(Request::Briefs).await
+    /// The thread is gone, or (inside) the store's.
+    pub async fn offers(&self, reader: Reader) -> Result<Result<Vec<Offer>, StoreError>, Stopping> {
+        self.ask(|to| Request::Offers(reader, to)).await
     }
 
     /// Changes whenever something new has happened.

@@ -1,12 +1,13 @@
 //! Scenarios that are there: a folder of folders, each with both files.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use observastack_spec::scenario::{Part, Scenario};
+use observastack_spec::scenario::{Part, Scenario, ScenarioError, path};
 
 use crate::runner::Library;
 
@@ -19,25 +20,52 @@ pub struct Left {
     pub reasons: Vec<String>,
 }
 
+/// A scenario, and where it is.
+type Candidate = (PathBuf, Arc<Scenario>);
+
 /// Every scenario of these folders, and what is none. Of two with the same id, the later folder's counts: an administrator's own goes before the
 /// package's. A folder that is not there has none.
 #[must_use]
 pub fn read(folders: &[PathBuf]) -> (Library, Vec<Left>) {
-    let (mut library, mut left) = (Library::new(), Vec::new());
-    for folder in folders {
-        for one in subfolders(folder) {
-            match scenario(&one) {
-                Ok(scenario) => {
-                    library.insert(scenario.brief.id.value.clone(), Arc::new(scenario));
-                }
-                Err(reasons) => left.push(Left {
-                    folder: one,
-                    reasons,
-                }),
-            }
+    let (mut candidates, mut left) = (Vec::new(), Vec::new());
+    for folder in folders.iter().flat_map(|folder| subfolders(folder)) {
+        match scenario(&folder) {
+            Ok(scenario) => candidates.push((folder, Arc::new(scenario))),
+            Err(reasons) => left.push(Left { folder, reasons }),
         }
     }
-    (library, left)
+    // What has a folder is a drill, if it can be read or not: one that is wrong does not take along those that come after it.
+    let named = candidates.iter().map(|(folder, _)| folder);
+    let named: BTreeSet<String> = named
+        .chain(left.iter().map(|one| &one.folder))
+        .filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()))
+        .collect();
+    loop {
+        let counting = counting(&candidates);
+        let briefs = counting.values().map(|(_, scenario)| &scenario.brief);
+        let mut wrong: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+        for (id, error) in path::check(briefs, &named) {
+            if let Some((folder, _)) = counting.get(&id) {
+                let part = Part::Brief;
+                let error = ScenarioError { part, error }.to_string();
+                wrong.entry(folder.clone()).or_default().push(error);
+            }
+        }
+        if wrong.is_empty() {
+            let only = |(id, (_, scenario))| (id, scenario);
+            return (counting.into_iter().map(only).collect(), left);
+        }
+        // Another one of the same name may count now.
+        candidates.retain(|(folder, _)| !wrong.contains_key(folder));
+        let wrong = wrong.into_iter();
+        left.extend(wrong.map(|(folder, reasons)| Left { folder, reasons }));
+    }
+}
+
+/// By their ids, the last of each.
+fn counting(candidates: &[Candidate]) -> BTreeMap<String, Candidate> {
+    let by_id = |one: &Candidate| (one.1.brief.id.value.clone(), one.clone());
+    candidates.iter().map(by_id).collect()
 }
 
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
@@ -116,5 +144,65 @@ mod tests {
                 "{part}: {told:?}"
             );
         }
+    }
+
+    #[test]
+    fn prerequisites_have_to_be_drills_and_go_round_no_circle() {
+        let (package, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let after = |parent: &Path, id: &str, prerequisites: &str| {
+            write(parent, id, id, "minutes: 30");
+            let file = parent.join(id).join("scenario.yaml");
+            let text = fs::read_to_string(&file).unwrap();
+            let prerequisites = format!("prerequisites: [{prerequisites}]");
+            fs::write(&file, text.replace("prerequisites: []", &prerequisites)).unwrap();
+        };
+        after(package.path(), "first", "");
+        after(package.path(), "second", "first");
+        after(package.path(), "broken", "");
+        fs::write(package.path().join("broken/sealed.yaml"), "").unwrap();
+        after(package.path(), "third", "broken");
+        after(own.path(), "lost", "nowhere");
+        after(own.path(), "one", "other");
+        after(own.path(), "other", "one");
+        // An administrator's own that is none: the package's counts.
+        after(own.path(), "second", "nowhere");
+        let folders = [package.path().to_owned(), own.path().to_owned()];
+        let (library, left) = read(&folders);
+        assert_eq!(
+            library.keys().collect::<Vec<_>>(),
+            ["first", "second", "third"]
+        );
+        assert_eq!(library["second"].brief.prerequisites.len(), 1);
+        assert_eq!(library["second"].brief.prerequisites[0].value, "first");
+        let told = |name: &str| {
+            let left = left.iter().find(|one| one.folder == own.path().join(name));
+            left.unwrap().reasons.join("; ")
+        };
+        for (name, part) in [
+            (
+                "lost",
+                "no drill `nowhere`; there are broken, first, one, other, second, third",
+            ),
+            ("one", "`other` needs this drill itself"),
+            ("other", "`one` needs this drill itself"),
+            ("second", "no drill `nowhere`"),
+        ] {
+            let told = told(name);
+            assert!(
+                told.starts_with("scenario.yaml: line ") && told.contains(part),
+                "{name}: {told}"
+            );
+        }
+        assert_eq!(left.len(), 5, "{left:?}");
+    }
+
+    #[test]
+    fn the_drills_that_come_with_the_lab_have_a_path() {
+        let scenarios = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+        let (library, left) = read(&[PathBuf::from(scenarios)]);
+        assert!(left.is_empty(), "{left:?}");
+        let order = path::order(library.values().map(|scenario| &scenario.brief));
+        assert_eq!(order.len(), library.len());
+        assert_eq!(order[..2], ["db-slow-query", "stale-secret"]);
     }
 }

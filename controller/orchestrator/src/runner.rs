@@ -2,9 +2,10 @@
 //! say in between. It has no clock of its own.
 //!
 //! - [`command`]: what learners and instructors say; [`phases`]: what each phase does in a slice; [`steps`]: the scenario's steps;
-//! - [`run`]: what is known of a run, and kept.
+//! - [`run`]: what is known of a run, and kept; [`offer`]: the drills, with what was made of them.
 
 mod command;
+mod offer;
 mod phases;
 mod run;
 mod steps;
@@ -30,6 +31,7 @@ use tracing::{info, warn};
 use self::run::Run;
 pub use self::{
     command::{Command, Refusal},
+    offer::{Attempts, Offer},
     run::{Reader, Saved, Standing},
 };
 use crate::{

@@ -1,4 +1,8 @@
 //! Runs, what happened in them, and what is to be taken back: SQLite, so that a controller that is killed knows where it was.
+//!
+//! - [`attempts`]: what was made of each drill.
+
+mod attempts;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +13,7 @@ use observastack_spec::drill::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::attempts::Attempt;
 use crate::lab::Undo;
 
 /// One transaction each, in this order, for ever: a change is a new entry.
@@ -23,6 +28,12 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (run, number)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE undo (id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL) STRICT;
+", "
+    -- Of the state and the score as they are kept, so that no history is read as a whole for them.
+    ALTER TABLE runs ADD COLUMN begun_by TEXT AS (coalesce(json_extract(state, '$.by'), 'teacher')) VIRTUAL;
+    ALTER TABLE runs ADD COLUMN verdict TEXT AS (json_extract(score, '$.verdict')) VIRTUAL;
+    ALTER TABLE runs ADD COLUMN total REAL AS (json_extract(score, '$.total')) VIRTUAL;
+    CREATE INDEX attempts ON runs (begun_by, scenario, verdict, total, began_ms) WHERE verdict IS NOT NULL;
 "];
 
 /// The store does not do what it should.
@@ -390,7 +401,10 @@ fn signed(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use observastack_spec::drill::score::Verdict;
+
     use super::*;
+    use crate::runner::Reader;
 
     #[test]
     fn a_run_and_what_is_to_be_taken_back_outlive_the_process() {
@@ -433,5 +447,41 @@ mod tests {
             .unwrap();
         let error = Store::open(&path).unwrap_err().to_string();
         assert!(error.contains("a later version"), "{error}");
+    }
+
+    #[test]
+    fn a_store_of_the_first_version_keeps_what_it_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("drills.db");
+        let mut connection = Connection::open(&path).unwrap();
+        migrate(&mut connection, 1, MIGRATIONS[0]).unwrap();
+        // Of before it was kept who has begun it, too.
+        for (state, score) in [
+            (
+                r#"{"by": "learner"}"#,
+                r#"{"verdict": "pass", "total": 91.5}"#,
+            ),
+            ("{}", r#"{"verdict": "lab-error", "total": 0}"#),
+        ] {
+            connection
+                .execute(
+                    "INSERT INTO runs (scenario, began_ms, is_open, state, score) VALUES ('a', 5, 0, ?1, ?2)",
+                    [state, score],
+                )
+                .unwrap();
+        }
+        drop(connection);
+        let store = Store::open(&path).unwrap();
+        let attempts = store.attempts(Reader::Learner).unwrap();
+        assert_eq!(attempts.len(), 1);
+        assert_eq!(
+            (attempts[0].verdict, attempts[0].total),
+            (Verdict::Pass, 91.5)
+        );
+        let attempts = store.attempts(Reader::Teacher).unwrap();
+        assert_eq!(
+            (attempts.len(), attempts[0].verdict),
+            (1, Verdict::LabError)
+        );
     }
 }

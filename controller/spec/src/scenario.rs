@@ -5,7 +5,8 @@
 //!
 //! - [`brief`], [`sealed`]: the two files; [`action`]: what a step does; [`check`]: what must hold; [`answer`]: what is wrong;
 //! - [`at`]: values that remember their place; [`document`]: from text to values, with everything that is wrong at once;
-//! - [`template`]: one to begin with; [`plan`]: what a seed makes of the steps. The same seed, the same plan.
+//! - [`template`]: one to begin with; [`plan`]: what a seed makes of the steps. The same seed, the same plan;
+//! - [`path`]: the order in which drills are learned.
 
 pub mod action;
 pub mod answer;
@@ -14,6 +15,7 @@ pub mod brief;
 pub mod check;
 mod checks;
 mod document;
+pub mod path;
 pub mod plan;
 mod schema;
 pub mod sealed;

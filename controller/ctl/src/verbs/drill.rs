@@ -5,6 +5,7 @@ mod diagnose;
 mod going;
 mod list;
 mod new;
+mod path;
 mod plan;
 mod prove;
 mod report;
@@ -45,6 +46,8 @@ pub(crate) struct Drill {
 enum Wish {
     /// List the drills.
     List,
+    /// Show the drills in the order in which they are learned, and which were passed.
+    Path,
     Show(list::Show),
     Start(going::Start),
     /// Show how the run stands, and what happened so far.
@@ -76,6 +79,7 @@ pub(crate) async fn run(drill: &Drill, json: bool) -> Result<ExitCode, Failure> 
     let controller = || drill.asking.controller();
     match &drill.wish {
         Wish::List => list::list(&controller()?, json).await,
+        Wish::Path => path::run(&controller()?, json).await,
         Wish::Show(show) => list::show(show, &controller()?, json).await,
         Wish::Start(start) => going::start(start, &controller()?, json).await,
         Wish::Status => going::status(&controller()?, json).await,

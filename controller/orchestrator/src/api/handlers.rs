@@ -61,8 +61,9 @@ async fn say(
     Ok(Json(context.engine.now(reader).await?).into_response())
 }
 
-async fn drills(State(context): State<Context>) -> Answer {
-    Ok(Json(json!({"drills": context.engine.briefs().await?})).into_response())
+async fn drills(State(context): State<Context>, Extension(role): Extension<Role>) -> Answer {
+    let drills = context.engine.offers(role.reader()).await??;
+    Ok(Json(json!({"drills": drills})).into_response())
 }
 
 async fn now(State(context): State<Context>, Extension(role): Extension<Role>) -> Answer {

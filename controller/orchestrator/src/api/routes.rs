@@ -81,7 +81,7 @@ macro_rules! routes {
 
 routes! {
     Get "/api/openapi.json" Description None, "This description.";
-    Get "/api/drills" Drills Some(Role::Learner), "What a learner may know of every drill.";
+    Get "/api/drills" Drills Some(Role::Learner), "What a learner may know of every drill; whether it was passed by whoever asks, and which of its prerequisites were not.";
     Get "/api/catalogue" Catalogue Some(Role::Learner), "What a diagnosis is chosen from, with what it means.";
     Get "/api/run" Now Some(Role::Learner), "How the run stands, and its score once it has ended; `null` where none goes on.";
     Post "/api/run" Start Some(Role::Learner), "Begins a drill: `{\"id\": \"...\", \"seed\": 7}`; the seed may be left out.";

@@ -28,6 +28,17 @@ pub enum Reader {
     Teacher,
 }
 
+impl Reader {
+    /// As it is kept.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Learner => "learner",
+            Self::Teacher => "teacher",
+        }
+    }
+}
+
 /// What is kept of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {

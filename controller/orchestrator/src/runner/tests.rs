@@ -1,6 +1,7 @@
 //! Whole runs of the template in a lab of the tests' own: it is broken as long as a fault acts on api@1 and the gateway asks it.
 
 mod crashes;
+mod offers;
 mod refusals;
 mod runs;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     controller::Controller,
     list::{brief, drill},
+    path::missing,
 };
 use crate::{failure::Failure, output};
 
@@ -30,7 +31,13 @@ pub(super) async fn start(
     controller: &Controller,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let brief = brief(&drill(controller, &start.id).await?);
+    let drill = drill(controller, &start.id).await?;
+    let brief = brief(&drill);
+    if let Some(hint) = missing(&drill)
+        && !json
+    {
+        output::line(hint);
+    }
     let wish = json!({"id": start.id, "seed": start.seed});
     controller.say("/api/run", Some(&wish)).await?;
     if !json {

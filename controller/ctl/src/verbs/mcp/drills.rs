@@ -55,7 +55,8 @@ struct Diagnosis {
 
 #[tool_router(router = drill_tools, vis = "pub(super)")]
 impl Lab {
-    /// The drills that there are: what each is about, how hard it is and how long it may take.
+    /// The drills that there are: what each is about, how hard it is and how long it may take; its place in the order of learning, whether it was passed,
+    /// and which drills that should come before it were not.
     #[tool(annotations(read_only_hint = true))]
     async fn list_drills(&self) -> Answer {
         Ok(said(
