@@ -170,6 +170,46 @@ fn a_rate_is_changed_paused_and_given_back_while_it_runs() {
 }
 
 #[test]
+fn a_rate_goes_evenly_to_another_one() {
+    let server = Server::start(|stream, _| ok(stream));
+    let service = Service::start();
+    assert_eq!(service.begin(&open(50), &server).0, 201);
+    wait("requests come", || server.requests() >= 5);
+    let (before, begun) = (server.requests(), Instant::now());
+    let ramp = json!({"rate": 450, "over": "4s"});
+    assert_eq!(service.change(&ramp).0, 204);
+    wait("it is on its way", || {
+        service.status()["rate"].as_f64() > Some(150.0)
+    });
+    let status = service.status();
+    assert!(status["rate"].as_f64() < Some(450.0), "{status}");
+    assert_eq!(
+        (&status["rate_goal"], &status["rate_is_set"]),
+        (&json!(450.0), &json!(true))
+    );
+    wait("it is there", || service.status()["rate"] == 450.0);
+    let took = begun.elapsed();
+    assert!((3.9..8.0).contains(&took.as_secs_f64()), "{took:?}");
+    // 250 a second on average, and what was due after it was there.
+    let reached = (server.requests() - before) as f64;
+    let due = 1000.0 + 450.0 * (took.as_secs_f64() - 4.0);
+    assert!((reached - due).abs() < due * 0.2, "{reached} of {due}");
+    assert_eq!(service.change(&json!({"rate": null})).0, 204);
+    wait("it is the shape's", || service.status()["rate"] == 50.0);
+    assert_eq!(service.status()["rate_goal"], Value::Null);
+    for (change, words) in [
+        (json!({"over": "3s"}), "needs a rate"),
+        (json!({"rate": null, "over": "3s"}), "needs a rate"),
+        (json!({"rate": 5, "over": "soon"}), "`soon` is not allowed"),
+        (json!({"rate": 5, "over": "25h"}), "up to 24h"),
+        (json!({"rate": -5, "over": "3s"}), "not between 0"),
+    ] {
+        let (code, text) = service.change(&change);
+        assert!(code == 400 && text.contains(words), "{change}: {text}");
+    }
+}
+
+#[test]
 fn the_last_seconds_are_told_and_a_load_lasts_as_long_as_is_asked() {
     let server = Server::start(|stream, _| ok(stream));
     let service = Service::start();

@@ -122,7 +122,10 @@ impl Lab for RealLab {
     }
 
     async fn set_rate(&self, rate: &Rate) -> Result<(), LabError> {
-        self.load.set_rate(rate.per_second.value).await
+        let over = rate.over.as_ref().map(|over| over.get());
+        self.load
+            .set_rate(rate.per_second.value, over.unwrap_or_default())
+            .await
     }
 
     async fn stop_load(&self) -> Result<(), LabError> {

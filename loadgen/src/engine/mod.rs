@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    schedule::{Profile, Spacing},
+    schedule::{Profile, Slope, Spacing},
     stats::Stats,
     workload::Workload,
 };
@@ -87,8 +87,8 @@ pub struct Plan {
 /// What a watcher wants otherwise than the plan has it; nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Command {
-    /// Journeys a second, instead of the plan's rate; open loops only.
-    pub per_second: Option<f64>,
+    /// Journeys a second, instead of the plan's rate, by the run's time; open loops only.
+    pub rate: Option<Slope>,
     /// No journey begins.
     pub is_paused: bool,
 }

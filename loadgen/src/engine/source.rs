@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{Arrival, Command, Plan};
 use crate::{
-    schedule::{Arrivals, Profile, Spacing},
+    schedule::{Arrivals, Profile, Slope, Spacing},
     workload::Chance,
 };
 
@@ -57,7 +57,9 @@ enum Kind {
 
 /// A rate that somebody has set, this worker's part of it.
 struct Live {
-    per_second: f64,
+    slope: Slope,
+    /// Arrivals of all workers between two of this one's, on average.
+    of: f64,
     next: Duration,
     chance: Chance,
     spacing: Spacing,
@@ -69,10 +71,7 @@ impl Live {
             Spacing::Even => 1.0,
             Spacing::Poisson => self.chance.exponential(),
         };
-        let seconds = interval / self.per_second;
-        self.next = self
-            .next
-            .saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+        self.next = self.slope.after(self.next, interval * self.of);
     }
 }
 
@@ -120,7 +119,7 @@ impl Source {
                 live: Some(live),
                 end,
                 ..
-            } => (live.per_second > 0.0 && live.next < *end).then_some(live.next),
+            } => (live.next < *end).then_some(live.next),
             Kind::Planned { next, .. } => *next,
             Kind::Users { due, end, .. } => due.front().copied().filter(|due| due < end),
         }
@@ -181,14 +180,12 @@ impl Source {
                 while next.is_some_and(|time| time < now) {
                     *next = times.next();
                 }
-                *live = command.per_second.map(|whole| {
-                    let per_second = whole / self.share.of as f64;
-                    // Workers are apart by a part of an interval each, as they are in a plan.
-                    let lead = self.share.number as f64 / whole;
-                    let lead = Duration::try_from_secs_f64(lead).unwrap_or(Duration::MAX);
+                *live = command.rate.map(|slope| {
                     Live {
-                        per_second,
-                        next: now.saturating_add(lead),
+                        slope,
+                        of: self.share.of as f64,
+                        // Workers are apart by a part of an interval each, as they are in a plan.
+                        next: slope.after(now, self.share.number as f64),
                         chance: Chance::of(*seed, u64::MAX - self.share.number as u64),
                         spacing: *spacing,
                     }
@@ -218,4 +215,82 @@ fn share_of(
     Arrivals::new(profile, spacing, seed)
         .skip(share.number)
         .step_by(share.of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Segment;
+
+    fn source(number: usize, of: usize) -> Source {
+        let length = Duration::from_secs(3600);
+        let profile = Profile::new([Segment {
+            length,
+            from: 10.0,
+            to: 10.0,
+        }]);
+        let mut times = Box::new(share_of(&profile, Spacing::Even, 7, Share { number, of }));
+        Source {
+            kind: Kind::Planned {
+                next: times.next(),
+                times,
+                live: None,
+                spacing: Spacing::Even,
+                seed: 7,
+                end: length,
+            },
+            share: Share { number, of },
+            count: 0,
+            is_paused: false,
+            is_stopped: false,
+        }
+    }
+
+    /// What is due from a moment until another one, told of a rate at the first.
+    fn due(workers: usize, rate: Slope, from: Duration, until: Duration) -> Vec<Duration> {
+        let command = Command {
+            rate: Some(rate),
+            is_paused: false,
+        };
+        let mut all = Vec::new();
+        for number in 0..workers {
+            let mut source = source(number, workers);
+            source.obey(command, from);
+            while let Some(time) = source.peek().filter(|time| *time < until) {
+                all.push(time);
+                source.advance();
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn workers_go_up_a_ramp_together() {
+        let seconds = Duration::from_secs;
+        let slope = Slope::new(seconds(60), 10.0, 110.0, seconds(10));
+        let alone = due(1, slope, seconds(60), seconds(75));
+        // 60 a second for ten seconds, and then 110.
+        assert!(alone.len().abs_diff(600 + 550) <= 1, "{}", alone.len());
+        let first = alone.iter().filter(|time| **time < seconds(65)).count();
+        assert!(first.abs_diff(175) <= 1, "{first}");
+        let together = due(4, slope, seconds(60), seconds(75));
+        assert!(together.len().abs_diff(alone.len()) <= 1);
+        for (one, other) in alone.iter().zip(&together) {
+            assert!(
+                one.abs_diff(*other) < Duration::from_micros(10),
+                "{one:?} {other:?}"
+            );
+        }
+        // Who hears of it later goes on from there: nothing is made up for.
+        let late = due(4, slope, seconds(65), seconds(75));
+        assert!(late.len().abs_diff(600 + 550 - 175) <= 4, "{}", late.len());
+    }
+
+    #[test]
+    fn a_rate_of_nothing_has_no_arrivals() {
+        let seconds = Duration::from_secs;
+        let none = Slope::new(seconds(5), 10.0, 0.0, Duration::ZERO);
+        assert_eq!(due(2, none, seconds(5), seconds(60)), []);
+    }
 }

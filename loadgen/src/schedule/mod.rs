@@ -3,9 +3,11 @@
 mod arrivals;
 mod profile;
 mod replay;
+mod slope;
 mod stage;
 
 pub use arrivals::{Arrivals, Spacing};
 pub use profile::{Profile, Segment};
 pub use replay::{ReplayError, replay};
+pub use slope::Slope;
 pub use stage::{HIGHEST_RATE, StageError, parse};

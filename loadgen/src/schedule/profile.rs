@@ -15,12 +15,12 @@ pub struct Segment {
 
 impl Segment {
     /// How many arrivals it has.
-    fn arrivals(&self) -> f64 {
+    pub(super) fn arrivals(&self) -> f64 {
         (self.from + self.to) / 2.0 * self.length.as_secs_f64()
     }
 
     /// After how many seconds `count` of them have come; `count` is not more than it has.
-    fn seconds_until(&self, count: f64) -> f64 {
+    pub(super) fn seconds_until(&self, count: f64) -> f64 {
         let slope = (self.to - self.from) / self.length.as_secs_f64();
         // Of the two forms of the root the one that does not take a difference of near numbers.
         let root = (self.from * self.from + 2.0 * slope * count)

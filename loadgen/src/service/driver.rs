@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::{Load, Phase, Service, State, Status, Window, Wish};
+use super::{Change, Load, NewRate, Phase, Service, State, Status, Window, Wish};
 use crate::{
     engine::{Arrival, Command, Run},
     report::{About, Report, Series},
+    schedule::Slope,
     stats::Stats,
 };
 
@@ -32,7 +33,6 @@ pub(super) fn begin(service: &Service, state: &mut State, load: Load) -> std::io
             length_s: load.plan.arrival.length().as_secs_f64(),
             ..Status::default()
         },
-        command: Command::default(),
         driver: Some(driver),
         report: None,
         thresholds: load.shape.thresholds.clone(),
@@ -56,11 +56,10 @@ async fn drive(service: Service, load: Load, run: Run, mut wishes: mpsc::Receive
     while !run.is_over() {
         tokio::select! {
             wish = wishes.recv() => match wish {
-                Some(Wish::Change(wanted)) => {
-                    command = wanted;
+                Some(Wish::Change(change)) => {
+                    command = changed(&load.plan.arrival, command, change, run.elapsed());
                     run.tell(command);
                     let mut state = service.lock();
-                    state.command = command;
                     if state.status.phase != Phase::Stopping {
                         state.status.phase = if command.is_paused { Phase::Paused } else { Phase::Running };
                     }
@@ -96,7 +95,8 @@ async fn drive(service: Service, load: Load, run: Run, mut wishes: mpsc::Receive
                 let status = &mut state.status;
                 status.elapsed_s = elapsed.as_secs_f64();
                 status.rate = rate(elapsed);
-                status.rate_is_set = command.per_second.is_some();
+                status.rate_is_set = command.rate.is_some();
+                status.rate_goal = command.rate.map(|slope| slope.goal());
                 service.exposed.with_stats(|all| count(status, all));
             }
         }
@@ -146,6 +146,26 @@ fn count(status: &mut Status, all: &Stats) {
     status.statuses.clone_from(&all.statuses);
 }
 
+/// What is wanted after a change at a moment of the run: a ramp begins at the rate of that moment.
+fn changed(arrival: &Arrival, command: Command, change: Change, at: Duration) -> Command {
+    let rate = match change.rate {
+        None => command.rate,
+        Some(NewRate::Shape) => None,
+        Some(NewRate::Set { per_second, over }) => {
+            let unpaused = Command {
+                is_paused: false,
+                ..command
+            };
+            let from = asked(arrival, unpaused, at).unwrap_or(per_second);
+            Some(Slope::new(at, from, per_second, over))
+        }
+    };
+    Command {
+        rate,
+        is_paused: change.is_paused.unwrap_or(command.is_paused),
+    }
+}
+
 fn asked(arrival: &Arrival, command: Command, at: Duration) -> Option<f64> {
     let Arrival::Open { profile, .. } = arrival else {
         return None;
@@ -153,5 +173,62 @@ fn asked(arrival: &Arrival, command: Command, at: Duration) -> Option<f64> {
     if command.is_paused {
         return Some(0.0);
     }
-    Some(command.per_second.unwrap_or_else(|| profile.rate_at(at)))
+    let set = command.rate.map(|slope| slope.rate_at(at));
+    Some(set.unwrap_or_else(|| profile.rate_at(at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{Profile, Segment, Spacing};
+
+    #[test]
+    fn a_ramp_begins_where_the_rate_is() {
+        let seconds = Duration::from_secs;
+        let profile = Profile::new([Segment {
+            length: seconds(100),
+            from: 0.0,
+            to: 100.0,
+        }]);
+        let arrival = Arrival::Open {
+            profile,
+            spacing: Spacing::Even,
+        };
+        let to = |per_second, over| Change {
+            rate: Some(NewRate::Set { per_second, over }),
+            is_paused: None,
+        };
+        let rate = |command, at| asked(&arrival, command, seconds(at)).unwrap();
+        // From the shape's own rate.
+        let up = changed(
+            &arrival,
+            Command::default(),
+            to(120.0, seconds(10)),
+            seconds(20),
+        );
+        assert_eq!(
+            [20, 25, 30, 40].map(|at| rate(up, at)),
+            [20.0, 70.0, 120.0, 120.0]
+        );
+        // From the middle of a ramp, also of one that is paused.
+        let pause = Change {
+            is_paused: Some(true),
+            ..Change::default()
+        };
+        let paused = changed(&arrival, up, pause, seconds(25));
+        assert_eq!((rate(paused, 25), paused.rate), (0.0, up.rate));
+        let down = changed(&arrival, paused, to(0.0, seconds(7)), seconds(25));
+        assert!(down.is_paused);
+        let down = Command {
+            is_paused: false,
+            ..down
+        };
+        assert_eq!([25, 26, 32].map(|at| rate(down, at)), [70.0, 60.0, 0.0]);
+        // And back.
+        let shape = Change {
+            rate: Some(NewRate::Shape),
+            ..Change::default()
+        };
+        assert_eq!(rate(changed(&arrival, down, shape, seconds(60)), 60), 60.0);
+    }
 }

@@ -12,6 +12,7 @@ mod window;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use schemars::JsonSchema;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::{
-    engine::{Command, Plan},
+    engine::Plan,
     metrics::Exposed,
     report::{Moment, Report},
     shape::Shape,
@@ -66,6 +67,8 @@ pub struct Status {
     pub rate: Option<f64>,
     /// Whether somebody has set that rate instead of the shape's.
     pub rate_is_set: bool,
+    /// Where a rate that somebody has set goes; it is there where both are the same.
+    pub rate_goal: Option<f64>,
     /// Requests that were due.
     pub due: u64,
     /// Answers.
@@ -81,8 +84,24 @@ pub struct Status {
 /// What the driver is asked for.
 #[derive(Debug)]
 enum Wish {
-    Change(Command),
+    Change(Change),
     Stop,
+}
+
+/// What is to be otherwise; what is not there stays as it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Change {
+    rate: Option<NewRate>,
+    is_paused: Option<bool>,
+}
+
+/// Another rate.
+#[derive(Clone, Copy, Debug)]
+enum NewRate {
+    /// The shape's own.
+    Shape,
+    /// So many journeys a second, reached evenly over so long.
+    Set { per_second: f64, over: Duration },
 }
 
 /// A load that has been accepted.
@@ -104,7 +123,6 @@ pub struct Service {
 #[derive(Debug, Default)]
 struct State {
     status: Status,
-    command: Command,
     driver: Option<mpsc::Sender<Wish>>,
     report: Option<Arc<Report>>,
     thresholds: Vec<Threshold>,

@@ -4,7 +4,8 @@
 //! - `PUT /v1/load?target=URL&seed=N&for=2h`, with a shape as YAML or the name of one of the library: begins; 409 while there is a load. With `for` it
 //!   goes on with its last rate until so long has passed;
 //! - `GET /v1/load`: how it stands ([`Status`]);
-//! - `PATCH /v1/load` with `{"rate": 120, "paused": false}`: both may be left out; `"rate": null` is the shape's rate again;
+//! - `PATCH /v1/load` with `{"rate": 120, "over": "30s", "paused": false}`: each may be left out; with `over` the rate goes there evenly; `"rate": null` is
+//!   the shape's rate again, at once;
 //! - `DELETE /v1/load`: ends it; answered with the report, after the last answers;
 //! - `GET /v1/load/window?seconds=10&in_time=1s&quantile=0.99`: what was measured in the last seconds ([`Lately`]), or with 0 in all
 //!   of them;
@@ -29,7 +30,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    Load, Service, Wish, driver,
+    Change, Load, NewRate, Service, Wish, driver,
     window::{LONGEST_S, Lately},
 };
 use crate::{
@@ -158,10 +159,12 @@ async fn begin(Of(service): Of<Service>, Query(asked): Query<Begin>, body: Bytes
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Change {
+struct Wanted {
     /// Not there: as it is. `null`: the shape's.
     #[serde(default, deserialize_with = "given")]
     rate: Option<Option<f64>>,
+    /// How long it takes to get there; at once, if left out.
+    over: Option<String>,
     paused: Option<bool>,
 }
 
@@ -169,24 +172,50 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64
     Option::deserialize(deserializer).map(Some)
 }
 
-async fn change(Of(service): Of<Service>, body: Bytes) -> Response {
-    let change: Change = match serde_json::from_slice(&body) {
-        Ok(change) => change,
-        Err(error) => {
-            let reason = format!("{error}; expected: {{\"rate\": 120, \"paused\": false}}");
-            return refused(StatusCode::BAD_REQUEST, reason);
-        }
+/// What is asked for, if it is right; what is wrong, otherwise.
+fn wanted(body: &[u8]) -> Result<Change, String> {
+    let wanted: Wanted = serde_json::from_slice(body).map_err(|error| {
+        format!("{error}; expected: {{\"rate\": 120, \"over\": \"30s\", \"paused\": false}}")
+    })?;
+    let over = match &wanted.over {
+        Some(text) => match humantime::parse_duration(text) {
+            Ok(over) if over <= LONGEST => Some(over),
+            _ => {
+                return Err(format!(
+                    "over: `{text}` is not allowed; use a time up to 24h, such as 30s"
+                ));
+            }
+        },
+        None => None,
     };
-    if let Some(Some(rate)) = change.rate
-        && !(0.0..=HIGHEST_RATE).contains(&rate)
-    {
-        let reason = format!("rate: {rate} is not between 0 and {HIGHEST_RATE}");
-        return refused(StatusCode::BAD_REQUEST, reason);
-    }
-    let (driver, mut command, has_rate) = {
+    let rate = match (wanted.rate, over) {
+        (Some(Some(per_second)), _) if !(0.0..=HIGHEST_RATE).contains(&per_second) => {
+            return Err(format!(
+                "rate: {per_second} is not between 0 and {HIGHEST_RATE}"
+            ));
+        }
+        (Some(Some(per_second)), over) => Some(NewRate::Set {
+            per_second,
+            over: over.unwrap_or_default(),
+        }),
+        (None | Some(None), Some(_)) => return Err("over: needs a rate to get to".to_owned()),
+        (Some(None), None) => Some(NewRate::Shape),
+        (None, None) => None,
+    };
+    Ok(Change {
+        rate,
+        is_paused: wanted.paused,
+    })
+}
+
+async fn change(Of(service): Of<Service>, body: Bytes) -> Response {
+    let change = match wanted(&body) {
+        Ok(change) => change,
+        Err(reason) => return refused(StatusCode::BAD_REQUEST, reason),
+    };
+    let (driver, has_rate) = {
         let state = service.lock();
-        let has_rate = state.status.rate.is_some();
-        (state.driver.clone(), state.command, has_rate)
+        (state.driver.clone(), state.status.rate.is_some())
     };
     let Some(driver) = driver else {
         return refused(
@@ -200,11 +229,7 @@ async fn change(Of(service): Of<Service>, body: Bytes) -> Response {
             "a closed loop has users and no rate; `paused` can be changed",
         );
     }
-    if let Some(rate) = change.rate {
-        command.per_second = rate;
-    }
-    command.is_paused = change.paused.unwrap_or(command.is_paused);
-    if driver.send(Wish::Change(command)).await.is_err() {
+    if driver.send(Wish::Change(change)).await.is_err() {
         return refused(StatusCode::CONFLICT, "the load has just ended");
     }
     StatusCode::NO_CONTENT.into_response()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hyper::{Method, StatusCode};
-use observastack_spec::{drill::score::Impact, scenario::action::Load};
+use observastack_spec::{HumanDuration, drill::score::Impact, scenario::action::Load};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,6 +34,12 @@ pub(super) struct Asked {
     shape: String,
     target: String,
     rate: Option<f64>,
+    /// How long the rate takes to get there.
+    #[serde(default)]
+    over: Duration,
+    /// What it was before, where that is known.
+    #[serde(skip)]
+    from: Option<f64>,
     /// When that was asked for, where it was this controller.
     #[serde(skip)]
     since: Option<Instant>,
@@ -69,17 +75,24 @@ impl LoadGenerator {
             shape: load.shape.value.clone(),
             target: self.target.to_string(),
             rate: None,
+            over: Duration::ZERO,
+            from: None,
             since: Some(Instant::now()),
         };
         self.ask_for(|now| *now = Some(asked));
         match &load.rate {
-            Some(rate) => self.set_rate(rate.value).await,
+            Some(rate) => self.set_rate(rate.value, Duration::ZERO).await,
             None => Ok(()),
         }
     }
 
-    pub(super) async fn set_rate(&self, per_second: f64) -> Result<(), LabError> {
-        let change = json!({"rate": per_second}).to_string().into_bytes();
+    /// Another rate, reached evenly over so long.
+    pub(super) async fn set_rate(&self, per_second: f64, over: Duration) -> Result<(), LabError> {
+        let mut change = json!({"rate": per_second});
+        if !over.is_zero() {
+            change["over"] = HumanDuration::from(over).to_string().into();
+        }
+        let change = change.to_string().into_bytes();
         let answer = http::ask(
             &self.place,
             Method::PATCH,
@@ -91,7 +104,13 @@ impl LoadGenerator {
         answer.ok("change the load's rate")?;
         self.ask_for(|now| {
             if let Some(asked) = now {
+                // In the middle of another ramp nobody knows exactly where it is.
+                let is_there = asked
+                    .since
+                    .is_none_or(|since| since.elapsed() > asked.over + SETTLES);
+                asked.from = asked.rate.filter(|_| is_there || asked.over.is_zero());
                 asked.rate = Some(per_second);
+                asked.over = over;
                 asked.since = Some(Instant::now());
             }
         });
@@ -165,7 +184,12 @@ impl LoadGenerator {
             serde_json::from_value::<Option<Asked>>(kept.clone()),
             self.asked.lock(),
         ) {
-            *asked = kept;
+            // How far a ramp had come is not kept: it has its whole time once more.
+            let begins_anew = |one: &Asked| (!one.over.is_zero()).then(Instant::now);
+            *asked = kept.map(|one| Asked {
+                since: begins_anew(&one),
+                ..one
+            });
         }
     }
 
@@ -173,6 +197,21 @@ impl LoadGenerator {
         if let Ok(mut asked) = self.asked.lock() {
             change(&mut asked);
         }
+    }
+}
+
+impl Asked {
+    /// Whether a ramp can be there after so long, or could have been a little earlier. Where it began is not always known.
+    fn may_be(&self, rate: &Value, elapsed: Duration) -> bool {
+        let (Some(from), Some(to), Some(rate)) = (self.from, self.rate, rate.as_f64()) else {
+            return true;
+        };
+        let at = |elapsed: Duration| {
+            let share = elapsed.as_secs_f64() / self.over.as_secs_f64().max(f64::MIN_POSITIVE);
+            from + (to - from) * share.min(1.0)
+        };
+        let (early, late) = (at(elapsed.saturating_sub(SETTLES)), at(elapsed));
+        (early.min(late)..=early.max(late)).contains(&rate)
     }
 }
 
@@ -188,12 +227,16 @@ fn differs(asked: &Asked, status: &Value) -> Option<String> {
     if !target.contains(&asked.target) {
         return Some(format!("the load goes to {target}"));
     }
-    if asked.since.is_some_and(|since| since.elapsed() < SETTLES) {
+    let elapsed = asked.since.map(|since| since.elapsed());
+    if elapsed.is_some_and(|elapsed| elapsed < SETTLES) {
         return None;
     }
-    let is_rate = match asked.rate {
-        Some(rate) => status["rate"].as_f64() == Some(rate),
-        None => status["rate_is_set"] == false,
+    let is_rate = match (asked.rate, elapsed) {
+        (Some(rate), Some(elapsed)) if elapsed < asked.over + SETTLES => {
+            status["rate_goal"].as_f64() == Some(rate) && asked.may_be(&status["rate"], elapsed)
+        }
+        (Some(rate), _) => status["rate"].as_f64() == Some(rate),
+        (None, _) => status["rate_is_set"] == false,
     };
     (!is_rate).then(|| format!("the load's rate is {}", status["rate"]))
 }
@@ -208,6 +251,8 @@ mod tests {
             shape: "steady".to_owned(),
             target: "127.0.0.1:8000".to_owned(),
             rate: Some(40.0),
+            over: Duration::ZERO,
+            from: None,
             since: None,
         };
         let status = |key: &str, value: Value| {
@@ -236,5 +281,38 @@ mod tests {
         };
         assert!(differs(&usual, &status("rate", json!(3.0))).is_some());
         assert_eq!(differs(&usual, &status("rate_is_set", json!(false))), None);
+    }
+
+    #[test]
+    fn a_load_may_be_where_its_ramp_is() {
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
+        let asked = |from, seconds| Asked {
+            shape: "steady".to_owned(),
+            target: "127.0.0.1:8000".to_owned(),
+            rate: Some(240.0),
+            over: Duration::from_secs(100),
+            from,
+            since: ago(seconds),
+        };
+        let status = |rate: f64, goal: f64| json!({"phase": "running", "name": "steady", "target": "http://127.0.0.1:8000/", "rate": rate, "rate_goal": goal, "rate_is_set": true});
+        let differs = |asked: Asked, rate, goal| differs(&asked, &status(rate, goal)).is_some();
+        // 40 to 240 in 100 s: 140 after 50 s.
+        assert!(!differs(asked(Some(40.0), 50), 139.0, 240.0));
+        assert!(differs(asked(Some(40.0), 50), 40.0, 240.0));
+        assert!(differs(asked(Some(40.0), 50), 240.0, 240.0));
+        assert!(differs(asked(Some(40.0), 50), 139.0, 140.0));
+        // Nobody knows where it began, but where it goes.
+        assert!(!differs(asked(None, 50), 10.0, 240.0));
+        assert!(differs(asked(None, 50), 10.0, 10.0));
+        // It is there.
+        assert!(!differs(asked(Some(40.0), 101), 240.0, 240.0));
+        assert!(differs(asked(Some(40.0), 104), 139.0, 240.0));
+        // A controller that begins anew does not know how far it had come.
+        let lab = LoadGenerator::new(PathBuf::new(), ([127, 0, 0, 1], 8000).into());
+        lab.recall(&serde_json::to_value(Some(asked(Some(40.0), 60))).unwrap());
+        let recalled = lab.asked().unwrap();
+        assert!(recalled.since.is_some() && recalled.from.is_none());
+        lab.recall(&json!({"shape": "steady", "target": "127.0.0.1:8000", "rate": 40.0}));
+        assert!(lab.asked().unwrap().since.is_none());
     }
 }

@@ -66,6 +66,10 @@ pub struct Load {
 pub struct Rate {
     /// Journeys a second.
     pub per_second: At<f64>,
+    /// Evenly over so long, from what it is; at once if left out.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub over: Option<At<HumanDuration>>,
 }
 
 /// A change of configuration.
@@ -135,7 +139,13 @@ impl fmt::Display for Action {
                 shape,
                 rate: Some(rate),
             }) => write!(out, "load {} at {}/s", shape.value, rate.value),
-            Self::Rate(Rate { per_second }) => write!(out, "load at {}/s", per_second.value),
+            Self::Rate(Rate { per_second, over }) => {
+                write!(out, "load at {}/s", per_second.value)?;
+                match over {
+                    Some(over) => write!(out, ", evenly over {}", over.value),
+                    None => Ok(()),
+                }
+            }
             Self::StopLoad(_) => out.write_str("stop the load"),
             Self::Config(Config { service, set }) => {
                 write!(out, "config {}:", service.value)?;

@@ -282,6 +282,30 @@ fn a_plan_is_in_order_and_late_by_no_more_than_was_said() {
 }
 
 #[test]
+fn a_plan_says_how_long_a_rate_takes_to_get_there() {
+    let with = |rate: &str| {
+        let step = format!("steps:\n  - at: 5s\n    do: {{rate: {rate}}}\n");
+        Scenario::read(BRIEF, &SEALED.replace("steps:\n", &step))
+    };
+    let text = |rate| plan(&with(rate).unwrap(), 7).to_string();
+    let told = text("{per-second: 200, over: 30s}");
+    assert!(
+        told.contains("00:05.000  load at 200/s, evenly over 30s\n"),
+        "{told}"
+    );
+    let told = text("{per-second: 200}");
+    assert!(told.contains("00:05.000  load at 200/s\n"), "{told}");
+    for over in ["999ms", "61m", "0s"] {
+        let errors = with(&format!("{{per-second: 200, over: {over}}}")).unwrap_err();
+        let told = errors[0].to_string();
+        assert!(
+            told.contains("over: `") && told.contains("use 1s to 1h"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn a_diagnosis_is_graded_by_its_parts() {
     let scenario = template();
     let answer = &scenario.sealed.answer;

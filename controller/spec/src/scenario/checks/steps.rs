@@ -83,7 +83,12 @@ impl<'a> Steps<'a> {
     fn action(&self, action: &At<Action>, wrong: &mut Wrong) {
         match &action.value {
             Action::Load(given) => load(given, wrong),
-            Action::Rate(rate) => per_second(&rate.per_second, wrong),
+            Action::Rate(rate) => {
+                per_second(&rate.per_second, wrong);
+                if let Some(over) = &rate.over {
+                    wrong.time("over", over, "1s", "1h");
+                }
+            }
             Action::StopLoad(_) => {}
             Action::Config(given) => config(given, wrong),
             Action::Restart(unit) => wrong.one_of("restart", unit, &UNITS),
