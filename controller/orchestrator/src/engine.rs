@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::{
     lab::Lab,
-    runner::{Command, Offer, Reader, Refusal, Report, Runner, Standing},
+    runner::{Command, Offer, Reader, Record, Refusal, Report, Runner, Standing},
     store::{Past, StoreError},
 };
 
@@ -39,6 +39,12 @@ enum Request {
         usize,
         Reader,
         oneshot::Sender<Result<Vec<Past>, StoreError>>,
+    ),
+    Export(
+        i64,
+        u64,
+        usize,
+        oneshot::Sender<Result<Vec<Record>, StoreError>>,
     ),
     Offers(Reader, oneshot::Sender<Result<Vec<Offer>, StoreError>>),
 }
@@ -123,6 +129,9 @@ async fn answer<L: Lab>(runner: &mut Runner<L>, request: Request, now_ms: u64) {
         Request::Entries(after, reader, to) => drop(to.send(runner.public_entries(after, reader))),
         Request::Report(run, reader, to) => drop(to.send(runner.report(run, reader))),
         Request::History(most, reader, to) => drop(to.send(runner.history(most, reader))),
+        Request::Export(after, since_ms, most, to) => {
+            drop(to.send(runner.export(after, since_ms, most)));
+        }
         Request::Offers(reader, to) => drop(to.send(runner.offers(reader))),
     }
 }
@@ -178,6 +187,20 @@ impl Engine {
         reader: Reader,
     ) -> Result<Result<Vec<Past>, StoreError>, Stopping> {
         self.ask(|to| Request::History(most, reader, to)).await
+    }
+
+    /// Records of runs that are over, the oldest first: after a run's number, begun at a moment or later, and not more than so many.
+    ///
+    /// # Errors
+    /// The thread is gone, or (inside) the store's.
+    pub async fn export(
+        &self,
+        after: i64,
+        since_ms: u64,
+        most: usize,
+    ) -> Result<Result<Vec<Record>, StoreError>, Stopping> {
+        self.ask(|to| Request::Export(after, since_ms, most, to))
+            .await
     }
 
     /// What a learner may know of every drill, and what its reader has made of it.

@@ -2,9 +2,10 @@
 //! say in between. It has no clock of its own.
 //!
 //! - [`command`]: what learners and instructors say; [`phases`]: what each phase does in a slice; [`steps`]: the scenario's steps;
-//! - [`run`]: what is known of a run, and kept; [`offer`]: the drills, with what was made of them.
+//! - [`run`]: what is known of a run, and kept; [`offer`]: the drills, with what was made of them; [`export`]: a record of each run that is over.
 
 mod command;
+mod export;
 mod offer;
 mod phases;
 mod run;
@@ -31,6 +32,7 @@ use tracing::{info, warn};
 use self::run::Run;
 pub use self::{
     command::{Command, Refusal},
+    export::Record,
     offer::{Attempts, Offer},
     run::{Reader, Saved, Standing},
 };
@@ -393,7 +395,7 @@ impl<L: Lab> Runner<L> {
         let plan = plan(&scenario, seed);
         self.can_be_done(&scenario, &plan).await?;
         let (life, effect) = Life::begin(now_ms);
-        let saved = Saved::new(&scenario, seed, by, life);
+        let saved = Saved::new(&scenario, seed, by, self.mode, life);
         let number = self.store.begin(id, now_ms, &saved)?;
         let mut run = Run::planned(number, saved, Some(scenario), plan);
         run.begin(effect, now_ms);

@@ -1,8 +1,9 @@
 //! Runs, what happened in them, and what is to be taken back: SQLite, so that a controller that is killed knows where it was.
 //!
-//! - [`attempts`]: what was made of each drill.
+//! - [`attempts`]: what was made of each drill; [`ended`]: runs that are over, page by page.
 
 mod attempts;
+mod ended;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,9 @@
 //! `drill`: drills, as learners take them and as their authors make them.
 
 mod controller;
+mod csv;
 mod diagnose;
+mod export;
 mod going;
 mod list;
 mod new;
@@ -66,6 +68,7 @@ enum Wish {
     Report(report::Report),
     /// List the last runs and their scores.
     History,
+    Export(export::Export),
     Run(run::Headless),
     Prove(prove::Prove),
     New(new::New),
@@ -91,6 +94,7 @@ pub(crate) async fn run(drill: &Drill, json: bool) -> Result<ExitCode, Failure> 
         Wish::Reset => going::say("/api/run/reset", &controller()?, json).await,
         Wish::Report(report) => report::report(report, &controller()?, json).await,
         Wish::History => report::history(&controller()?, json).await,
+        Wish::Export(export) => export::run(export, &controller()?, json).await,
         Wish::Run(headless) => run::run(headless, &controller()?, json).await,
         Wish::Prove(prove) => prove::run(prove, &controller()?, json).await,
         Wish::New(new) => new::run(new, json),

@@ -27,6 +27,8 @@ type Answer = Result<Response, Failure>;
 
 /// Runs in a list, at most.
 const MOST_RUNS: usize = 1000;
+/// Records on a page, at most: each is read as a whole.
+const MOST_RECORDS: usize = 500;
 
 /// The handler of a route. One that shares its path with another is merged with it.
 pub(super) fn of(route: &Route) -> MethodRouter<Context> {
@@ -47,6 +49,7 @@ pub(super) fn of(route: &Route) -> MethodRouter<Context> {
         What::Events => get(follow),
         What::Report => get(report),
         What::History => get(history),
+        What::Export => get(export),
     }
 }
 
@@ -250,6 +253,37 @@ async fn history(
     }
     let runs = context.engine.history(limit, role.reader()).await??;
     Ok(Json(json!({"runs": runs})).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    #[serde(default)]
+    after: i64,
+    #[serde(default)]
+    since_ms: u64,
+    limit: Option<usize>,
+}
+
+async fn export(
+    State(context): State<Context>,
+    query: Result<Query<Page>, QueryRejection>,
+) -> Answer {
+    let Query(page) = query?;
+    let limit = page.limit.unwrap_or(MOST_RECORDS);
+    if !(1..=MOST_RECORDS).contains(&limit) {
+        return Err(Failure::bad(format!(
+            "limit={limit} is not allowed; use 1 to {MOST_RECORDS}"
+        )));
+    }
+    let records = context
+        .engine
+        .export(page.after, page.since_ms, limit)
+        .await??;
+    // A page that is not full is the last one.
+    let next = records.last().map(|last| last.run);
+    let next = next.filter(|_| records.len() == limit);
+    Ok(Json(json!({"runs": records, "next": next})).into_response())
 }
 
 fn catalogue() -> Value {

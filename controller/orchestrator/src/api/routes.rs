@@ -63,6 +63,8 @@ pub enum What {
     Report,
     /// The last runs.
     History,
+    /// A record of every run that is over.
+    Export,
 }
 
 macro_rules! routes {
@@ -100,4 +102,6 @@ routes! {
         "run": "its number; the last one's, if left out", "form": "markdown, html or json", "part": "debrief or postmortem";
     Get "/api/history" History Some(Role::Learner), "The last runs and their scores, the newest first.",
         "limit": "how many, at most 1000";
+    Get "/api/export" Export Some(Role::Instructor), "A record of each run that is over, the oldest first, page by page: `next` is the `after` of the next page, and `null` on the last one.",
+        "after": "the number of the last run that is known already", "since_ms": "runs that were begun then or later, in milliseconds since 1970", "limit": "how many on a page, at most 500";
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use observastack_spec::{
     drill::{
         life::{Effect, Life, Outcome},
-        score::{Impact, Score},
+        score::{Impact, Mode, Score},
     },
     scenario::{
         Scenario,
@@ -51,6 +51,9 @@ pub struct Saved {
     /// Who has begun it; not known of a run of before that was kept.
     #[serde(default)]
     pub by: Reader,
+    /// Whether its score is more than advice; not known of a run of before that was kept.
+    #[serde(default)]
+    pub mode: Option<Mode>,
     /// Where it is.
     pub life: Life,
     /// When the baseline was seen to hold: the steps' times count from there.
@@ -76,12 +79,13 @@ pub struct Saved {
 
 impl Saved {
     /// A run that begins.
-    pub(super) fn new(scenario: &Scenario, seed: u64, by: Reader, life: Life) -> Self {
+    pub(super) fn new(scenario: &Scenario, seed: u64, by: Reader, mode: Mode, life: Life) -> Self {
         Self {
             scenario: scenario.brief.id.value.clone(),
             version: scenario.brief.version.value,
             seed,
             by,
+            mode: Some(mode),
             life,
             baseline_ms: None,
             done: Vec::new(),

@@ -25,6 +25,9 @@ const MOST_COLLATERAL: f64 = 12.0;
 /// A diagnosis of fewer points than this is not one.
 const ENOUGH: u32 = 60;
 
+/// The share of requests that has to be answered without an error, as the shop's objective has it (observability/prometheus/rules/slo.yml).
+const OBJECTIVE: f64 = 0.995;
+
 /// What users went through, as the load generator has it, since the break.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Impact {
@@ -48,6 +51,16 @@ impl Impact {
             failed: self.failed.saturating_sub(earlier.failed),
             slow: self.slow.saturating_sub(earlier.slow),
         }
+    }
+
+    /// How many times the error budget of these requests was burnt: 1 where as many failed as the objective lets fail.
+    #[must_use]
+    pub fn budget_burnt(&self) -> f64 {
+        if self.due == 0 {
+            return 0.0;
+        }
+        let burnt = self.failed as f64 / self.due as f64 / (1.0 - OBJECTIVE);
+        (burnt * 100.0).round() / 100.0
     }
 
     /// Which share of the requests was bad.
@@ -83,6 +96,19 @@ pub enum Verdict {
     Timeout,
     /// The lab could not do its part.
     LabError,
+}
+
+impl Verdict {
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Timeout => "timeout",
+            Self::LabError => "lab-error",
+        }
+    }
 }
 
 /// One part of a score.

@@ -226,3 +226,42 @@ fn the_same_seed_does_the_same_at_the_same_times() {
     assert!(one.len() > 10, "{one:?}");
     assert_eq!(one, other);
 }
+
+#[test]
+fn what_was_not_scored_is_exported_without_points() {
+    let mut bench = Bench::investigating();
+    bench.say(Command::Hint);
+    assert_eq!(bench.runner.export(0, 0, 10).unwrap(), [], "it goes on");
+    bench.tell_as(Reader::Teacher, Command::Abort).unwrap();
+    bench.until_closed();
+    bench.lab.with(|lab| lab.fails = Some("inject"));
+    let start = Command::Start {
+        id: "a-drill".to_owned(),
+        seed: 9,
+    };
+    bench.tell_as(Reader::Teacher, start).unwrap();
+    bench.until(Phase::Resetting);
+    bench.until_closed();
+    let records = bench.runner.export(0, 0, 10).unwrap();
+    assert_eq!(records.len(), 2);
+    let (aborted, failed) = (&records[0], &records[1]);
+    assert_eq!((aborted.verdict, failed.verdict), ("aborted", "lab-error"));
+    assert_eq!(
+        (aborted.begun_by, failed.begun_by),
+        (Reader::Learner, Reader::Teacher)
+    );
+    assert_eq!((aborted.hints, aborted.mode), (1, Some(Mode::Assessed)));
+    assert_eq!(
+        (aborted.score, aborted.points.len(), aborted.due),
+        (None, 0, None)
+    );
+    assert!(aborted.ended_ms > Some(aborted.began_ms));
+    assert_eq!(
+        bench.runner.export(aborted.run, 0, 10).unwrap(),
+        records[1..]
+    );
+    assert_eq!(
+        bench.runner.export(0, failed.began_ms, 10).unwrap(),
+        records[1..]
+    );
+}
