@@ -306,6 +306,31 @@ fn a_plan_says_how_long_a_rate_takes_to_get_there() {
 }
 
 #[test]
+fn a_plan_has_a_bound() {
+    let with = |more: &str| {
+        let text = SEALED.replace("noise:\n", &format!("noise:\n{more}"));
+        Scenario::read(BRIEF, &text)
+    };
+    let one = "  - {every: 5s, do: {notify: {from: user, text: x}}}\n";
+    assert!(with(&one.repeat(19)).is_ok());
+    let told = with(&one.repeat(4_000)).unwrap_err()[0].to_string();
+    assert!(
+        told.contains("noise: there are 4001 kinds; use 20 at most"),
+        "{told}"
+    );
+    let step = "  - {at: 0s, do: {notify: {from: user, text: x}}}\n";
+    let text = SEALED.replace("steps:\n", &format!("steps:\n{}", step.repeat(200)));
+    let told = Scenario::read(BRIEF, &text).unwrap_err()[0].to_string();
+    assert!(told.contains("use 200 at most"), "{told}");
+    let late = SEALED.replace("jitter: 10s", "jitter: 30m");
+    let told = Scenario::read(BRIEF, &late).unwrap_err()[0].to_string();
+    assert!(
+        told.contains("this may come, with its jitter, after it"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_diagnosis_is_graded_by_its_parts() {
     let scenario = template();
     let answer = &scenario.sealed.answer;

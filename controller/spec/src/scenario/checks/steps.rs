@@ -6,13 +6,20 @@ use super::{
     Action, At, Check, FaultStep, LatencyBound, PromqlBound, SERVICES, Sealed, ShareBound, UNITS,
     Wrong,
 };
-use crate::scenario::{
-    action::{Config, Load},
-    sealed::{Repair, Step},
+use crate::{
+    HumanDuration,
+    scenario::{
+        action::{Config, Load},
+        sealed::{Repair, Step},
+    },
 };
 
 /// A drill's time at most, if a fault is to hold for all of it.
 const LONGEST_MINUTES: u32 = 50;
+
+/// Steps at most; and kinds of noise, each of which happens again and again: a plan has a bound.
+const MOST_STEPS: usize = 200;
+const MOST_NOISE: usize = 20;
 
 /// A scenario's steps, with what can be referred to.
 pub(super) struct Steps<'a> {
@@ -35,6 +42,19 @@ impl<'a> Steps<'a> {
         load(&sealed.load, wrong);
         for step in &sealed.steps.value {
             self.step(step, wrong);
+        }
+        wrong.unless(sealed.steps.len() <= MOST_STEPS, &sealed.steps, || {
+            format!(
+                "steps: there are {}; use {MOST_STEPS} at most",
+                sealed.steps.len()
+            )
+        });
+        if let Some(one) = sealed.noise.get(MOST_NOISE) {
+            let count = sealed.noise.len();
+            wrong.add(
+                &one.every,
+                format!("noise: there are {count} kinds; use {MOST_NOISE} at most"),
+            );
         }
         let has_time = sealed.steps.iter().any(|step| step.at.is_some());
         let is_empty = sealed.steps.is_empty();
@@ -70,8 +90,15 @@ impl<'a> Steps<'a> {
             || "jitter: only a step with `at` has a time to be late for".to_owned(),
         );
         if let (Some(at), Some(minutes)) = (&step.at, self.minutes) {
-            wrong.unless(at.get().as_secs() < u64::from(minutes) * 60, at, || {
-                format!("at: the drill takes {minutes} minutes, this comes after it")
+            let jitter = step.jitter.map(HumanDuration::get).unwrap_or_default();
+            let latest = at.get().saturating_add(jitter);
+            wrong.unless(latest.as_secs() < u64::from(minutes) * 60, at, || {
+                let comes = if jitter.is_zero() {
+                    "comes"
+                } else {
+                    "may come, with its jitter,"
+                };
+                format!("at: the drill takes {minutes} minutes, this {comes} after it")
             });
         }
         if let Some(check) = &step.when {
