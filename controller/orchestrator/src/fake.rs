@@ -1,7 +1,7 @@
 //! A lab that is a few variables, for tests.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -10,7 +10,7 @@ use observastack_spec::{
     fault::FaultRequest,
     scenario::{
         action::{Config, FileState, Load, Rate},
-        check::Check,
+        check::{Check, ShareBound},
         sealed::Shortcut,
     },
 };
@@ -38,12 +38,27 @@ pub(crate) struct Fake {
     pub(crate) usual: String,
     /// Sessions that were kept open.
     pub(crate) held: usize,
+    /// Units that somebody has stopped.
+    pub(crate) stopped: BTreeSet<String>,
+    /// A rate that was set.
+    pub(crate) rate: Option<f64>,
+    /// What statements take back, where that cannot be told from themselves.
+    pub(crate) undoes: BTreeMap<String, String>,
+    /// Whether everything that is done to it breaks it, until it is repaired; only a fault does otherwise.
+    pub(crate) is_fragile: bool,
+    /// Whether somebody has repaired it.
+    pub(crate) is_repaired: bool,
     next: u64,
 }
 
 impl Fake {
     /// Whether users notice anything.
     pub(crate) fn is_broken(&self) -> bool {
+        if self.is_fragile {
+            let is_changed =
+                !self.faults.is_empty() || !self.configured.is_empty() || !self.changed.is_empty();
+            return is_changed && !self.is_repaired;
+        }
         let is_asked = !self.configured.contains_key("gateway");
         !self.faults.is_empty() && is_asked && self.fails != Some("act")
     }
@@ -53,12 +68,19 @@ impl Fake {
         self.faults.clear();
         self.held = 0;
         self.load = None;
+        self.rate = None;
+        self.stopped.clear();
     }
 
     pub(crate) fn assert_clean(&self) {
-        let left = (&self.load, &self.faults, &self.configured, &self.changed);
+        let left = (
+            (&self.load, self.rate, &self.stopped, self.held),
+            (&self.faults, &self.configured, &self.changed),
+        );
         assert!(
             self.load.is_none()
+                && self.rate.is_none()
+                && self.stopped.is_empty()
                 && self.faults.is_empty()
                 && self.configured.is_empty()
                 && self.changed.is_empty()
@@ -88,6 +110,14 @@ impl FakeLab {
     }
 }
 
+fn within(bound: &ShareBound, share: f64) -> (bool, String) {
+    let below = bound.below.as_ref().map(|below| below.get());
+    let at_least = bound.at_least.as_ref().map(|least| least.get());
+    let holds =
+        below.is_none_or(|below| share < below) && at_least.is_none_or(|least| share >= least);
+    (holds, format!("{share}"))
+}
+
 impl Lab for FakeLab {
     async fn lacks(&self, capabilities: &[&str], _: &[&str]) -> Result<Vec<String>, LabError> {
         let lacks = self.with(|lab| lab.lacks);
@@ -108,17 +138,22 @@ impl Lab for FakeLab {
         self.with(|lab| {
             lab.or_fail("begin_load")?;
             lab.load = Some(load.shape.value.clone());
+            lab.rate = load.rate.as_ref().map(|rate| rate.value);
             lab.usual = "as it was".to_owned();
             Ok(())
         })
     }
 
-    async fn set_rate(&self, _: &Rate) -> Result<(), LabError> {
+    async fn set_rate(&self, rate: &Rate) -> Result<(), LabError> {
+        self.with(|lab| lab.rate = Some(rate.per_second.value));
         Ok(())
     }
 
     async fn stop_load(&self) -> Result<(), LabError> {
-        self.with(|lab| lab.load = None);
+        self.with(|lab| {
+            lab.load = None;
+            lab.rate = None;
+        });
         Ok(())
     }
 
@@ -130,7 +165,8 @@ impl Lab for FakeLab {
         Ok(())
     }
 
-    async fn restart(&self, _: &str) -> Result<(), LabError> {
+    async fn restart(&self, unit: &str) -> Result<(), LabError> {
+        self.with(|lab| lab.stopped.remove(unit));
         Ok(())
     }
 
@@ -177,6 +213,13 @@ impl Lab for FakeLab {
                         && at_least.is_none_or(|least| took_ms >= least);
                     (holds, format!("{took_ms} ms"))
                 }
+                Check::Goodput(bound) if lab.is_fragile => {
+                    within(bound, if is_broken { 0.5 } else { 1.0 })
+                }
+                Check::Errors(bound) if lab.is_fragile => {
+                    within(bound, if is_broken { 0.5 } else { 0.0 })
+                }
+                Check::Active(unit) => (!lab.stopped.contains(unit.as_str()), String::new()),
                 Check::Acted(name) => {
                     let id = faults.get(name.as_str());
                     let acts = id.is_some_and(|id| lab.faults.contains_key(id));
@@ -223,12 +266,16 @@ impl Lab for FakeLab {
             lab.faults.clear();
             lab.or_fail("reset")?;
             lab.load = None;
+            lab.rate = None;
             lab.held = 0;
             lab.configured.clear();
             lab.shortcuts.clear();
+            lab.stopped.clear();
+            lab.is_repaired = false;
             for one in undo {
                 if let Undo::Sql { statements } = one {
-                    let taken = statements.replace("CREATE", "DROP");
+                    let known = lab.undoes.get(statements).cloned();
+                    let taken = known.unwrap_or_else(|| statements.replace("CREATE", "DROP"));
                     lab.changed.retain(|done| *done != taken);
                 }
             }

@@ -1,6 +1,7 @@
 //! Whole runs of the template in a lab of the tests' own: it is broken as long as a fault acts on api@1 and the gateway asks it.
 
 mod crashes;
+mod moments;
 mod offers;
 mod refusals;
 mod runs;
@@ -41,14 +42,17 @@ struct Bench {
     now_ms: u64,
     /// Whether the scenario keeps a session open.
     holds: bool,
+    /// Other drills than the template.
+    drills: Option<Library>,
 }
 
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let lab = FakeLab::default();
-        let runner = open(&directory, &lab, 0, false, false);
+        let runner = open(&directory, &lab, 0, false, library(false));
         Self {
+            drills: None,
             directory,
             lab,
             runner,
@@ -130,7 +134,7 @@ impl Bench {
             &self.lab,
             self.now_ms,
             rebooted,
-            self.holds,
+            self.drills.clone().unwrap_or_else(|| library(self.holds)),
         );
     }
 
@@ -168,13 +172,13 @@ fn open(
     lab: &FakeLab,
     now_ms: u64,
     rebooted: bool,
-    holds: bool,
+    library: Library,
 ) -> Runner<FakeLab> {
     let store = Store::open(&directory.path().join("drills.db")).unwrap();
     Runner::open(
         lab.clone(),
         store,
-        library(holds),
+        library,
         Mode::Assessed,
         now_ms,
         rebooted,
