@@ -181,6 +181,7 @@ impl Checkout {
             customer_id,
             placed_at,
             total_cents,
+            confirmed_at: None,
             lines,
         })
     }

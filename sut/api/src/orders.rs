@@ -1,6 +1,7 @@
 //! Orders in the database.
 
-use observastack_kit::database::{Database, DatabaseError, Statement};
+use observastack_kit::database::{Database, DatabaseError, Session, Statement};
+use observastack_telemetry::traces;
 use serde::{Deserialize, Serialize};
 
 /// So many pieces of a product.
@@ -35,6 +36,8 @@ pub struct Order {
     pub placed_at: String,
     /// The sum of its lines.
     pub total_cents: i64,
+    /// When its confirmation was sent: RFC 3339, in UTC; none while it waits, and for orders of before there were any.
+    pub confirmed_at: Option<String>,
     /// What was bought, by SKU.
     pub lines: Vec<PricedLine>,
 }
@@ -108,6 +111,16 @@ const INSERT_LINES: Statement = Statement {
           SELECT $1, line.sku, line.quantity, line.unit_price_cents \
           FROM unnest($2::text[], $3::int[], $4::int[]) AS line (sku, quantity, unit_price_cents)",
 };
+const QUEUE_CONFIRMATION: Statement = Statement {
+    name: "queue_confirmation",
+    sql: "INSERT INTO shop.confirmations (order_id) VALUES ($1)",
+};
+const ANNOUNCE_CONFIRMATION: Statement = Statement {
+    name: "announce_confirmation",
+    // Not in the order's transaction: one that notifies has a lock of the whole server from before its commit is flushed to
+    // the disk until after, so orders would be flushed one by one.
+    sql: "NOTIFY confirmations",
+};
 const CLAIM_ORDER_ID: Statement = Statement {
     name: "claim_order_id",
     sql: "INSERT INTO shop.orders (id, customer_id, total_cents) VALUES ($1, $2, 0) \
@@ -120,8 +133,10 @@ const FIND_BY_KEY: Statement = Statement {
 const READ_ORDER: Statement = Statement {
     name: "read_order",
     sql: "SELECT orders.customer_id, to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
-                 total_cents, line.sku, line.quantity, line.unit_price_cents \
+                 total_cents, line.sku, line.quantity, line.unit_price_cents, \
+                 to_char(sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') \
           FROM shop.orders JOIN shop.order_lines AS line ON line.order_id = orders.id \
+          LEFT JOIN shop.confirmations ON confirmations.order_id = orders.id \
           WHERE orders.id = $1 ORDER BY line.sku COLLATE \"C\"",
 };
 const READ_CUSTOMERS_ORDERS: Statement = Statement {
@@ -166,7 +181,7 @@ pub async fn prepare(
     Ok(Prepared::Ready(id, priced))
 }
 
-/// Writes the order with its lines, all or nothing; gives the time it was placed.
+/// Writes the order with its lines and queues its confirmation, all or nothing; gives the time it was placed.
 ///
 /// # Errors
 /// See [`WriteError`].
@@ -202,11 +217,27 @@ pub async fn write(database: &Database, order: &NewOrder) -> Result<String, Writ
         .query(INSERT_LINES, &[&order.id, &skus, &quantities, &prices])
         .await
         .map_err(not_written)?;
+    transaction
+        .query(QUEUE_CONFIRMATION, &[&order.id])
+        .await
+        .map_err(not_written)?;
     transaction.commit().await.map_err(|error| match error {
         DatabaseError::Constraint { .. } | DatabaseError::Conflict { .. } => not_written(error),
         error => WriteError::Unknown(error),
     })?;
+    announce(session);
     Ok(row.map_or_else(String::new, |row| row.get(0)))
+}
+
+/// Wakes whoever sends confirmations. The answer to the client does not wait for it, and whoever sends looks now and then
+/// all the same.
+fn announce(session: Session) {
+    let work = async move { session.query(ANNOUNCE_CONFIRMATION, &[]).await };
+    tokio::spawn(traces::unrecorded().around(async move {
+        if let Err(error) = work.await {
+            tracing::debug!(%error, "nobody is told of a new confirmation");
+        }
+    }));
 }
 
 /// Whether an order was written, for certain: waits for a transaction that may still be writing it.
@@ -263,6 +294,7 @@ pub async fn read(database: &Database, id: i64) -> Result<Option<Order>, Databas
         customer_id: first.get(0),
         placed_at: first.get(1),
         total_cents: first.get(2),
+        confirmed_at: first.get(6),
         lines,
     }))
 }

@@ -56,6 +56,11 @@ impl Lab {
             .number("SELECT count(*) FROM shop.orders WHERE id > 10000")
     }
 
+    fn waiting_confirmations(&self) -> i64 {
+        self.cluster
+            .number("SELECT count(*) FROM shop.confirmations WHERE sent_at IS NULL")
+    }
+
     async fn compensated(&self, outcome: &str) -> f64 {
         let series = format!("observastack_api_compensations_total{{outcome=\"{outcome}\"}}");
         self.client().metric(&series).await
@@ -109,6 +114,19 @@ async fn an_order_reserves_stock_and_can_be_read() {
 
     let read = lab.client().get(&format!("/orders/{id}")).await;
     assert_eq!((read.status, read.json()), (StatusCode::OK, placed.json()));
+    assert_eq!(read.json()["confirmed_at"], Value::Null);
+    assert_eq!(lab.waiting_confirmations(), 1);
+    eventually("it is announced", async || {
+        let series = "db_client_operation_duration_seconds_count{db_query_summary=\"announce_confirmation\",error_type=\"\"}";
+        (lab.client().metric(series).await == 1.0).then_some(())
+    })
+    .await;
+    lab.cluster.sql(
+        "shop",
+        "UPDATE shop.confirmations SET sent_at = '2026-01-02 03:04:05.5+00'",
+    );
+    let confirmed = lab.client().get(&format!("/orders/{id}")).await.json();
+    assert_eq!(confirmed["confirmed_at"], "2026-01-02T03:04:05.500000Z");
     let price = |sku: &str| {
         lab.cluster.number(&format!(
             "SELECT price_cents FROM shop.products WHERE sku = '{sku}'"
@@ -226,7 +244,7 @@ async fn a_failed_insert_gives_the_reservation_back() {
             .number("SELECT count(*) FROM stock.reservations WHERE state = 'released'"),
         1
     );
-    assert_eq!(lab.new_orders(), 0);
+    assert_eq!((lab.new_orders(), lab.waiting_confirmations()), (0, 0));
     eventually("it is counted", async || {
         (lab.compensated("released").await == 1.0).then_some(())
     })
@@ -697,6 +715,6 @@ async fn two_instances_that_start_together_on_an_empty_database_both_serve() {
     }
     assert_eq!(
         cluster.number("SELECT count(*) FROM shop.schema_history"),
-        2
+        3
     );
 }

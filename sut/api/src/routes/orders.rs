@@ -58,7 +58,8 @@ pub(super) async fn place(shop: &Shop, mut request: Request) -> Result<Response,
     Ok(response)
 }
 
-/// 200 `{"id","customer_id","placed_at","total_cents","lines":[{"sku","quantity","unit_price_cents"}]}`, or 404.
+/// 200 `{"id","customer_id","placed_at","total_cents","confirmed_at","lines":[{"sku","quantity","unit_price_cents"}]}`, or
+/// 404. `confirmed_at` is null until the confirmation was sent.
 pub(super) async fn show(shop: &Shop, request: &Request) -> Result<Response, ServiceError> {
     let id: i64 = request.param("id")?;
     let order = orders::read(&shop.database, id).await?;

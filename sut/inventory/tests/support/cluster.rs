@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-/// A running server with the database `shop` and the roles `api` and `inventory`; gone when dropped.
+/// A running server with the database `shop` and the roles `api`, `inventory` and `worker`; gone when dropped.
 pub struct Cluster {
     directory: tempfile::TempDir,
     binaries: PathBuf,
@@ -23,7 +23,7 @@ impl Cluster {
         cluster.start_server();
         cluster.sql(
             "postgres",
-            "CREATE ROLE api LOGIN; CREATE ROLE inventory LOGIN",
+            "CREATE ROLE api LOGIN; CREATE ROLE inventory LOGIN; CREATE ROLE worker LOGIN",
         );
         cluster.sql("postgres", "CREATE DATABASE shop");
         cluster.sql(
