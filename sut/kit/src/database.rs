@@ -13,6 +13,7 @@
 mod answer;
 mod args;
 mod error;
+mod listener;
 mod metrics;
 mod pool;
 mod session;
@@ -21,8 +22,9 @@ mod supervisor;
 
 pub use args::DatabaseArgs;
 pub use error::DatabaseError;
+pub use listener::Listener;
 pub use metrics::DatabaseMetrics;
 pub use pool::Database;
 pub use session::{Parameters, Session, Statement, Transaction};
 pub use settings::PoolSettings;
-pub use supervisor::{Schema, supervise};
+pub use supervisor::{Schema, supervise, supervise_table};

@@ -9,6 +9,7 @@ use deadpool_postgres::{
 };
 use observastack_telemetry::traces;
 use tokio_postgres::NoTls;
+use tokio_postgres::tls::NoTlsStream;
 
 use super::args::DatabaseArgs;
 use super::error::{DatabaseError, describe};
@@ -18,6 +19,9 @@ use super::settings::PoolSettings;
 
 /// The pool that callers get their connections from now.
 pub(super) type CurrentPool = ArcSwap<SizedPool>;
+
+/// A connection that does nothing until it is polled.
+pub(super) type Undriven = tokio_postgres::Connection<tokio_postgres::Socket, NoTlsStream>;
 
 /// One pool with the settings it was made for.
 #[derive(Debug)]
@@ -162,15 +166,22 @@ impl Database {
     pub(super) async fn connect_outside_pool(
         &self,
     ) -> Result<tokio_postgres::Client, DatabaseError> {
-        let limit = Duration::from_millis(self.current.load().settings.connect_timeout_ms);
-        let unreachable = |reason| DatabaseError::Unreachable { reason };
-        let connecting = tokio::time::timeout(limit, self.driver.connect(NoTls)).await;
-        let (client, connection) = connecting
-            .map_err(|_| unreachable(format!("no connection within {} ms", limit.as_millis())))?
-            .map_err(|error| unreachable(describe(&error)))?;
+        let (client, connection) = self.connect_undriven().await?;
         // Ends with the client; its error reaches whoever uses the client next.
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// As [`Database::connect_outside_pool`], for a caller that drives the connection.
+    pub(super) async fn connect_undriven(
+        &self,
+    ) -> Result<(tokio_postgres::Client, Undriven), DatabaseError> {
+        let limit = Duration::from_millis(self.current.load().settings.connect_timeout_ms);
+        let unreachable = |reason| DatabaseError::Unreachable { reason };
+        let connecting = tokio::time::timeout(limit, self.driver.connect(NoTls)).await;
+        connecting
+            .map_err(|_| unreachable(format!("no connection within {} ms", limit.as_millis())))?
+            .map_err(|error| unreachable(describe(&error)))
     }
 }
 

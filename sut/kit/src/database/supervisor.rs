@@ -1,4 +1,5 @@
-//! Brings the schema up to date as soon as the database is there, then keeps watching whether it is.
+//! Brings the schema up to date as soon as the database is there, or waits for its owner to do so, then keeps watching
+//! whether it is.
 //!
 //! A connection of its own does both: what it sees is the server, not the state of the pool.
 
@@ -28,6 +29,15 @@ pub struct Schema {
     pub migrations: fn() -> refinery::Runner,
 }
 
+/// What has to be there before a service is ready.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// A schema of its own.
+    Own(Schema),
+    /// A table of another service's schema.
+    Table(&'static str),
+}
+
 /// Starts the supervisor. The receiver turns true when the schema is up to date, and stays so; `indicator` says whether
 /// the database answers now. It runs until every receiver is gone.
 pub fn supervise(
@@ -35,11 +45,25 @@ pub fn supervise(
     schema: Schema,
     indicator: Indicator,
 ) -> watch::Receiver<bool> {
+    start(database, Wanted::Own(schema), indicator)
+}
+
+/// As [`supervise`], for a service without a schema of its own: the receiver turns true when `table`, named with its
+/// schema, is there and may be read.
+pub fn supervise_table(
+    database: Database,
+    table: &'static str,
+    indicator: Indicator,
+) -> watch::Receiver<bool> {
+    start(database, Wanted::Table(table), indicator)
+}
+
+fn start(database: Database, wanted: Wanted, indicator: Indicator) -> watch::Receiver<bool> {
     let (migrated, receiver) = watch::channel(false);
     indicator.down("not connected yet");
     tokio::spawn(async move {
         tokio::select! {
-            () = run(&database, schema, &indicator, &migrated) => {}
+            () = run(&database, wanted, &indicator, &migrated) => {}
             () = migrated.closed() => {}
         }
     });
@@ -48,7 +72,7 @@ pub fn supervise(
 
 async fn run(
     database: &Database,
-    schema: Schema,
+    wanted: Wanted,
     indicator: &Indicator,
     migrated: &watch::Sender<bool>,
 ) {
@@ -58,8 +82,13 @@ async fn run(
         let attempt = async {
             let mut client = database.connect_outside_pool().await?;
             if !*migrated.borrow() {
-                indicator.down("migrating");
-                migrate_in_time(&mut client, schema).await?;
+                match wanted {
+                    Wanted::Own(schema) => {
+                        indicator.down("migrating");
+                        migrate_in_time(&mut client, schema).await?;
+                    }
+                    Wanted::Table(table) => wait_for_table(&client, table, indicator).await?,
+                }
                 migrated.send_replace(true);
             }
             retry = FIRST_RETRY;
@@ -70,11 +99,11 @@ async fn run(
         indicator.down(&error);
         // Afterwards the indicator itself tells of changes.
         if !*migrated.borrow() && error != last_error {
-            tracing::warn!(
-                schema = schema.name,
-                error,
-                "the database cannot be used yet, trying on"
-            );
+            let wanted = match wanted {
+                Wanted::Own(schema) => schema.name,
+                Wanted::Table(table) => table,
+            };
+            tracing::warn!(wanted, error, "the database cannot be used yet, trying on");
         }
         last_error = error;
         tokio::time::sleep(retry).await;
@@ -93,6 +122,31 @@ async fn probe_until_lost(
             .map_err(|_| unreachable(format!("no answer within {} ms", PROBE_TIMEOUT.as_millis())))?
             .map_err(|error| unreachable(describe(&error)))?;
         indicator.up();
+        tokio::time::sleep(PROBE_INTERVAL).await;
+    }
+}
+
+/// Looks until the table's owner has made it, and let us read it.
+async fn wait_for_table(
+    client: &Client,
+    table: &'static str,
+    indicator: &Indicator,
+) -> Result<(), DatabaseError> {
+    let look = "SELECT coalesce(has_table_privilege(to_regclass($1::text), 'SELECT'), false)";
+    loop {
+        let row = tokio::time::timeout(PROBE_TIMEOUT, client.query_one(look, &[&table]))
+            .await
+            .map_err(|_| DatabaseError::Unreachable {
+                reason: format!("no answer within {} ms", PROBE_TIMEOUT.as_millis()),
+            })?
+            .map_err(|error| DatabaseError::Statement {
+                statement: "look_for_table",
+                reason: describe(&error),
+            })?;
+        if row.get(0) {
+            return Ok(());
+        }
+        indicator.down(format!("there is no table {table} yet"));
         tokio::time::sleep(PROBE_INTERVAL).await;
     }
 }
