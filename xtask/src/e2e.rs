@@ -126,7 +126,7 @@ fn tests(
 
 /// Every `/metrics`, read by a parser that we did not write. Prometheus itself scrapes them in a story.
 fn open_metrics(name: Name, state: &State) -> Result<()> {
-    for port in [8001, 8101, 8102, 8200, 8301, 8304, 8305, 8306] {
+    for port in [8001, 8101, 8102, 8200, 8300, 8301, 8304, 8305, 8306] {
         let scrape = format!(
             "curl --silent --fail --header 'accept: application/openmetrics-text; version=1.0.0' http://127.0.0.1:{port}/metrics"
         );

@@ -25,7 +25,7 @@ impl Service {
             .split_once('@')
             .map_or((stem, None), |(base, instance)| (base, Some(instance)));
         let directory = match (base, instance) {
-            ("gateway" | "inventory", None) => base.to_owned(),
+            ("gateway" | "inventory" | "worker", None) => base.to_owned(),
             ("api", Some(instance)) if !instance.is_empty() => format!("api-{instance}"),
             _ => return None,
         };
@@ -44,7 +44,7 @@ impl Service {
         };
         let full = unit::parse(&prefixed).map_err(|error| Failure::Invalid(vec![error]))?;
         Self::of(&full).ok_or_else(|| {
-            Failure::Usage(format!("unit: `{name}` has no configuration; use gateway, inventory or api@N, such as api@1"))
+            Failure::Usage(format!("unit: `{name}` has no configuration; use gateway, inventory, worker or api@N, such as api@1"))
         })
     }
 
@@ -77,7 +77,9 @@ mod tests {
                 ("observastack-api@1.service", "api-1")
             );
         }
-        assert_eq!(Service::named("gateway").unwrap().directory, "gateway");
+        for name in ["gateway", "inventory", "worker"] {
+            assert_eq!(Service::named(name).unwrap().directory, name);
+        }
     }
 
     #[test]

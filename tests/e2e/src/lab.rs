@@ -23,6 +23,7 @@ pub(crate) const GATEWAY: &str = "observastack-gateway.service";
 pub(crate) const API_1: &str = "observastack-api@1.service";
 pub(crate) const API_2: &str = "observastack-api@2.service";
 pub(crate) const INVENTORY: &str = "observastack-inventory.service";
+pub(crate) const WORKER: &str = "observastack-worker.service";
 pub(crate) const POSTGRESQL: &str = "observastack-postgresql.service";
 pub(crate) const GUARD: &str = "observastack-guard.service";
 pub(crate) const INJECTOR: &str = "observastack-injector.service";
@@ -34,20 +35,21 @@ pub(crate) const PROMETHEUS: &str = "observastack-prometheus.service";
 pub(crate) const SUT_SLICE: &str = "observastack-sut.slice";
 
 /// Every unit that runs all the time.
-pub(crate) const UNITS: [&str; 12] = [
-    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, GUARD, INJECTOR, COLLECTOR, PROMETHEUS, LOADGEN,
-    OBSERVER, CONTROLLER,
+pub(crate) const UNITS: [&str; 13] = [
+    GATEWAY, API_1, API_2, INVENTORY, WORKER, POSTGRESQL, GUARD, INJECTOR, COLLECTOR, PROMETHEUS,
+    LOADGEN, OBSERVER, CONTROLLER,
 ];
 
 /// The units that faults may break.
-pub(crate) const SUT_UNITS: [&str; 5] = [GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL];
+pub(crate) const SUT_UNITS: [&str; 6] = [GATEWAY, API_1, API_2, INVENTORY, WORKER, POSTGRESQL];
 
 /// Services with a configuration: the short name, the unit, and the directory's name.
-pub(crate) const CONFIGURED: [(&str, &str, &str); 4] = [
+pub(crate) const CONFIGURED: [(&str, &str, &str); 5] = [
     ("gateway", GATEWAY, "gateway"),
     ("api@1", API_1, "api-1"),
     ("api@2", API_2, "api-2"),
     ("inventory", INVENTORY, "inventory"),
+    ("worker", WORKER, "worker"),
 ];
 
 /// Programs that the tests believe.
@@ -237,7 +239,7 @@ pub(crate) fn repair() -> Result<()> {
         }
     }
     if systemd::remove_drop_ins()? {
-        for unit in [API_1, API_2, INVENTORY] {
+        for unit in [API_1, API_2, INVENTORY, WORKER] {
             systemd::restart(unit)?;
         }
     }

@@ -22,6 +22,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "observastack-inventory",
         &["observastack-kit", "observastack-telemetry"],
     ),
+    (
+        "observastack-worker",
+        &["observastack-kit", "observastack-telemetry"],
+    ),
     ("observastack-collector", &["observastack-telemetry"]),
     (
         "observastack-loadgen",

@@ -14,10 +14,11 @@ use crate::{apt, build_ebpf, lock, paths};
 use tree::Tree;
 
 /// Programs of the workspace and where the package puts them.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("observastack-gateway", "usr/lib/observastack/bin"),
     ("observastack-api", "usr/lib/observastack/bin"),
     ("observastack-inventory", "usr/lib/observastack/bin"),
+    ("observastack-worker", "usr/lib/observastack/bin"),
     ("observastack-collector", "usr/lib/observastack/bin"),
     ("observastack-injector", "usr/lib/observastack/bin"),
     ("observastack-observer", "usr/lib/observastack/bin"),

@@ -30,14 +30,14 @@ pub(crate) struct Config {
 enum ConfigVerb {
     /// Show a service's configuration, or one field of it.
     Get {
-        /// gateway, inventory, api@1, ...
+        /// gateway, inventory, worker, api@1, ...
         unit: String,
         /// A field's dotted path, such as retries.max_attempts.
         field: Option<String>,
     },
     /// Change fields, the others stay; FIELD=null gives a field its default back.
     Set {
-        /// gateway, inventory, api@1, ...
+        /// gateway, inventory, worker, api@1, ...
         unit: String,
         /// FIELD=VALUE, with a dotted path and a JSON value; text needs no quotes.
         #[arg(
@@ -52,7 +52,7 @@ enum ConfigVerb {
     },
     /// Go back to the site's configuration, or the built-in defaults.
     Reset {
-        /// gateway, inventory, api@1, ...
+        /// gateway, inventory, worker, api@1, ...
         unit: String,
         /// Remove the file of a service that does not start any more.
         #[arg(long)]

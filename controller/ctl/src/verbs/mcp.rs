@@ -27,7 +27,7 @@ use super::drill::Asking;
 use crate::failure::Failure;
 
 const INSTRUCTIONS: &str = "\
-A shop runs on this Linux machine as systemd units: gateway (port 8000), api@1, api@2, inventory, postgresql. A drill breaks something of it. \
+A shop runs on this Linux machine as systemd units: gateway (port 8000), api@1, api@2, inventory, worker, postgresql. A drill breaks something of it. \
 Call list_drills and start_drill, wait until status says `investigating`, find out what is wrong with the signals and the shell, say so with diagnose, \
 repair it, and call submit: the repair has to hold under live load, so ask status until its phase is `debrief`. Hints cost a part of the score. \
 Stopping the load, shedding traffic, stopping units or switching telemetry off is no repair. `observastack-ctl config get|set SERVICE` reads and changes a \

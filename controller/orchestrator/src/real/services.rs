@@ -10,9 +10,10 @@ use super::{failed, http};
 use crate::lab::LabError;
 
 /// Services by their names in scenarios, with their folders.
-const SERVICES: [(&str, &str); 4] = [
+const SERVICES: [(&str, &str); 5] = [
     ("gateway", "gateway"),
     ("inventory", "inventory"),
+    ("worker", "worker"),
     ("api@1", "api-1"),
     ("api@2", "api-2"),
 ];

@@ -8,7 +8,14 @@ use super::failed;
 use crate::lab::LabError;
 
 /// What must run for there to be a shop, by short names.
-pub(super) const SHOP: [&str; 5] = ["postgresql", "inventory", "api@1", "api@2", "gateway"];
+pub(super) const SHOP: [&str; 6] = [
+    "postgresql",
+    "inventory",
+    "api@1",
+    "api@2",
+    "worker",
+    "gateway",
+];
 /// What drills are made with.
 pub(super) const CONTROL: [&str; 2] = ["injector", "loadgen"];
 /// What shows how the shop is.

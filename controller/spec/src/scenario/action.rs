@@ -76,7 +76,7 @@ pub struct Rate {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// `gateway`, `inventory`, `api@1`, `api@2`, or `api` for both.
+    /// `gateway`, `inventory`, `worker`, `api@1`, `api@2`, or `api` for both.
     pub service: At<String>,
     /// Fields by their paths (`upstreams.0.weight`) or as a tree.
     pub set: At<BTreeMap<String, Value>>,

@@ -12,10 +12,17 @@ use super::{
 use crate::{HumanDuration, file::FileError};
 
 /// Units that a scenario may restart, start and stop, by their short names.
-const UNITS: [&str; 5] = ["gateway", "api@1", "api@2", "inventory", "postgresql"];
+const UNITS: [&str; 6] = [
+    "gateway",
+    "api@1",
+    "api@2",
+    "inventory",
+    "worker",
+    "postgresql",
+];
 
 /// Services that have a configuration; `api` is both servers.
-const SERVICES: [&str; 5] = ["gateway", "inventory", "api", "api@1", "api@2"];
+const SERVICES: [&str; 6] = ["gateway", "inventory", "worker", "api", "api@1", "api@2"];
 
 /// How many hints there are.
 const HINTS: std::ops::RangeInclusive<usize> = 3..=6;

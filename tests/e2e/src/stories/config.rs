@@ -11,7 +11,7 @@ use crate::{
     command,
     http::curl,
     journal,
-    lab::{self, API_1, API_2, CONFIGURED, CTL, GATEWAY, INJECTOR, INVENTORY, SHOP},
+    lab::{self, API_1, API_2, CONFIGURED, CTL, GATEWAY, INJECTOR, INVENTORY, SHOP, WORKER},
     story::test,
     systemd, wait,
 };
@@ -201,7 +201,7 @@ fn unknown_field() -> Result<()> {
     }
     let refused = lab::ctl_ran(&["config", "get", "postgresql"])?;
     refused.expect(2)?;
-    refused.says(&["postgresql", "gateway, inventory or api@N"])
+    refused.says(&["postgresql", "gateway, inventory, worker or api@N"])
 }
 
 fn stale_version() -> Result<()> {
@@ -233,6 +233,7 @@ fn survives_crash() -> Result<()> {
     for (service, unit, assignment) in [
         ("api@1", API_1, "limits.max_page=33"),
         ("inventory", INVENTORY, "cache.ttl_ms=333"),
+        ("worker", WORKER, "spool.keep=333"),
         ("gateway", GATEWAY, "retries.max_attempts=3"),
     ] {
         changed.push((service, unit, lab::configure(service, &[assignment])?));

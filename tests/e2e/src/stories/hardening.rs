@@ -9,14 +9,15 @@ use crate::{
     command, figures,
     lab::{
         self, API_1, API_2, COLLECTOR, CONFIGURED, CONTROLLER, GATEWAY, GUARD, INJECTOR, INVENTORY,
-        LOADGEN, OBSERVER, POSTGRESQL, PROMETHEUS,
+        LOADGEN, OBSERVER, POSTGRESQL, PROMETHEUS, WORKER,
     },
     story::test,
     systemd,
 };
 
-const UNPRIVILEGED: [&str; 9] = [
-    GATEWAY, API_1, API_2, INVENTORY, POSTGRESQL, COLLECTOR, PROMETHEUS, LOADGEN, CONTROLLER,
+const UNPRIVILEGED: [&str; 10] = [
+    GATEWAY, API_1, API_2, INVENTORY, WORKER, POSTGRESQL, COLLECTOR, PROMETHEUS, LOADGEN,
+    CONTROLLER,
 ];
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -95,6 +96,7 @@ fn users() -> Result<()> {
         (API_1, "observastack-sut", lab::SUT_SLICE),
         (API_2, "observastack-sut", lab::SUT_SLICE),
         (INVENTORY, "observastack-sut", lab::SUT_SLICE),
+        (WORKER, "observastack-sut", lab::SUT_SLICE),
         (POSTGRESQL, "observastack-postgresql", lab::SUT_SLICE),
         (
             LOADGEN,
@@ -161,6 +163,7 @@ fn capabilities() -> Result<()> {
         (GATEWAY, 0),
         (API_1, 0),
         (INVENTORY, 0),
+        (WORKER, 0),
         (POSTGRESQL, 0),
         (LOADGEN, 0),
         (CONTROLLER, 0),
@@ -229,7 +232,7 @@ fn sockets() -> Result<()> {
         let Some((host, port)) = address.rsplit_once(':') else {
             continue;
         };
-        if ["8001", "8080", "8101", "8102", "8200", "5440"].contains(&port) {
+        if ["8001", "8080", "8101", "8102", "8200", "8300", "5440"].contains(&port) {
             ensure!(host == "127.0.0.1", "{address} is open to the network");
         }
     }
@@ -261,7 +264,7 @@ fn secrets() -> Result<()> {
                 .map(|name| name.to_string_lossy().into_owned()),
         );
     }
-    ensure!(names.len() == 2, "{names:?}");
+    ensure!(names.len() == 3, "{names:?}");
     // No password in what anybody can read: command lines and environments.
     for name in names.into_iter().flatten() {
         let secret = fs::read_to_string(format!("{directory}/{name}"))?;

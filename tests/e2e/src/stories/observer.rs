@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     command, figures,
     http::{self, curl},
-    lab::{self, API_1, CTL, GATEWAY, INVENTORY, OBSERVER, POSTGRESQL, SHOP, SUT_UNITS},
+    lab::{self, API_1, CTL, GATEWAY, INVENTORY, OBSERVER, POSTGRESQL, SHOP, SUT_UNITS, WORKER},
     story::test,
     systemd, wait,
 };
@@ -72,7 +72,9 @@ fn told() -> Result<()> {
     let after = read()?;
     for unit in SUT_UNITS {
         let waits = durations(&after, unit, "run_queue")? - durations(&before, unit, "run_queue")?;
-        ensure!(waits > 10, "{unit} waited for a CPU {waits} times");
+        // The worker looks into its queue a few times a second, and no request of these reaches it.
+        let least = if unit == WORKER { 0 } else { 10 };
+        ensure!(waits > least, "{unit} waited for a CPU {waits} times");
     }
     // The gateway's connections to the API servers, and PostgreSQL's WAL.
     ensure!(
@@ -88,6 +90,7 @@ fn told() -> Result<()> {
         (GATEWAY, 8000),
         (API_1, 8101),
         (INVENTORY, 8200),
+        (WORKER, 8300),
         (POSTGRESQL, 5440),
     ] {
         ensure!(

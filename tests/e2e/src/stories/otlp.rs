@@ -255,7 +255,7 @@ fn ten_thousand_requests() -> Result<()> {
         })?;
     }
     // What was sent is what was stored, by both sides' counts.
-    for port in [8001, 8101, 8102, 8200] {
+    for port in [8001, 8101, 8102, 8200, 8300] {
         let text = curl(&[&format!("http://127.0.0.1:{port}/metrics")])?.body;
         let dropped = lab::metric(&text, "observastack_otlp_dropped_total", &["traces"]);
         ensure!(
@@ -272,7 +272,7 @@ fn ten_thousand_requests() -> Result<()> {
 
 fn probes() -> Result<()> {
     let before = collector::ask("traces?attribute=http.route%3D/healthz&limit=200")?;
-    for port in [8001, 8101, 8102, 8200] {
+    for port in [8001, 8101, 8102, 8200, 8300] {
         for path in ["healthz", "livez", "metrics"] {
             curl(&[&format!("http://127.0.0.1:{port}/{path}")])?;
         }

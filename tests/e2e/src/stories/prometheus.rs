@@ -68,7 +68,7 @@ fn value(expression: &str) -> Result<f64> {
 }
 
 /// What is scraped, by its `instance`.
-const SCRAPED: [&str; 9] = [
+const SCRAPED: [&str; 10] = [
     "api@1",
     "api@2",
     "collector",
@@ -78,6 +78,7 @@ const SCRAPED: [&str; 9] = [
     "loadgen",
     "observer",
     "prometheus",
+    "worker",
 ];
 
 fn targets() -> Result<()> {

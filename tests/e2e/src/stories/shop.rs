@@ -11,7 +11,7 @@ use crate::{
     journal,
     lab::{self, API_1, API_2, GATEWAY, INVENTORY, SHOP, UNITS},
     story::test,
-    systemd,
+    systemd, wait,
 };
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -166,6 +166,10 @@ fn order() -> Result<()> {
         answer.head
     );
     let read = curl(&[&format!("{SHOP}/orders/{id}")])?.expect(200)?;
+    wait::until_true(wait::SOON, "the order is confirmed", || {
+        let order = curl(&[&format!("{SHOP}/orders/{id}")])?.expect(200)?;
+        Ok(order["confirmed_at"].is_string())
+    })?;
     ensure!(
         read["lines"] == placed["lines"] && read["total_cents"] == placed["total_cents"],
         "{read} is not {placed}"
