@@ -24,6 +24,8 @@ pub const SHAPES: &[Named] = shapes![
     "thundering-herd",
     "flash-sale",
     "returning-customers",
+    "month-end",
+    "impatient-office",
 ];
 
 /// One of them.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use observastack_spec::{
     api::{Answer, CapabilityReport, FaultList, FaultState, FaultStatus},
     fault::FaultRequest,
@@ -28,22 +28,27 @@ impl Injector {
         Ok(status.id)
     }
 
+    /// Ends a fault. One that has ended by itself has nothing to be ended.
     pub(super) async fn clear(&self, id: u64) -> Result<(), LabError> {
-        self.delete(&format!("/faults/{id}")).await
+        self.delete(&format!("/faults/{id}"), &[StatusCode::NOT_FOUND])
+            .await
     }
 
     pub(super) async fn clear_all(&self) -> Result<(), LabError> {
-        self.delete("/faults").await
+        self.delete("/faults", &[]).await
     }
 
     /// Takes new faults again, if somebody has refused them.
     pub(super) async fn lift_panic(&self) -> Result<(), LabError> {
-        self.delete("/panic").await
+        self.delete("/panic", &[]).await
     }
 
-    async fn delete(&self, path: &str) -> Result<(), LabError> {
+    async fn delete(&self, path: &str, also: &[StatusCode]) -> Result<(), LabError> {
         let kind = "application/json";
         let answer = http::ask(&self.0, Method::DELETE, path, kind, Vec::new()).await?;
+        if also.contains(&answer.status) {
+            return Ok(());
+        }
         answer.ok("clear faults")
     }
 
