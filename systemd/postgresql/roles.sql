@@ -23,6 +23,7 @@ CREATE SCHEMA IF NOT EXISTS stock AUTHORIZATION inventory;
 ALTER ROLE api IN DATABASE shop SET search_path = shop;
 ALTER ROLE inventory IN DATABASE shop SET search_path = stock;
 -- The worker has no schema: it works on two tables of the API's, which says in its migrations what the worker may do there.
+GRANT USAGE ON SCHEMA shop TO worker; -- to see that they are not there yet
 ALTER ROLE worker IN DATABASE shop SET search_path = shop;
 
 -- The controller does to the shop what drills do to it: as the services themselves, by way of membership. It has no password: it comes by the socket.

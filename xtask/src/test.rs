@@ -25,6 +25,8 @@ pub(crate) enum Lane {
     Vm,
     /// Every drill, proven with three seeds, and the table of docs/drills.md: an hour and more, so only where it is asked for
     Drills,
+    /// The drills that need a machine of its own, in QEMU: as long, and as much asked for
+    DrillsVm,
 }
 
 /// What to run.
@@ -36,7 +38,7 @@ pub(crate) struct Args {
     /// Leave the machines of the end-to-end and VM tests running afterwards (cargo xtask down removes it)
     #[arg(long)]
     keep: bool,
-    /// Only tests whose name contains this; the lint lane is left out then. `drills` is the lane of that name
+    /// Only tests, or drills, whose name contains this; the lint lane is left out then. `drills` is the lane of that name
     filter: Option<String>,
 }
 
@@ -57,11 +59,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Lane::E2e,
         Lane::Vm,
         Lane::Drills,
+        Lane::DrillsVm,
     ];
     let wanted = all.into_iter().filter(|lane| {
         let asked_for = args.lane.contains(lane);
         asked_for
-            || (*lane != Lane::Drills
+            || (!matches!(lane, Lane::Drills | Lane::DrillsVm)
                 && args.lane.is_empty()
                 && !(args.filter.is_some() && *lane == Lane::Lint))
     });
@@ -76,7 +79,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             Lane::Kernel => ("kernel", &|| vm::run(&vm::Args::all(args.filter.clone()))),
             Lane::E2e => ("e2e", &|| e2e::run(filter, args.keep)),
             Lane::Vm => ("vm", &|| vm_lane::run(filter, args.keep)),
-            Lane::Drills => ("drills", &|| drills::run(args.keep)),
+            Lane::Drills => ("drills", &|| drills::run(filter, args.keep)),
+            Lane::DrillsVm => ("drills-vm", &|| drills::run_in_vm(filter, args.keep)),
         };
         println!("==> lane {name}");
         let started = Instant::now();

@@ -23,15 +23,29 @@ const OLDEST: Series = Series::V6_1;
 
 /// Makes the machine, runs everything, takes it down, whatever happens in between.
 pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
+    in_machine("vm", &[e2e::PROGRAM], keep, |name, deb, totals| {
+        tests(name, deb, filter, totals)
+    })
+}
+
+/// Does `work` in this lane's machine, which it has to start, and takes it down afterwards.
+pub(crate) fn in_machine(
+    lane: &str,
+    programs: &[&str],
+    keep: bool,
+    work: impl FnOnce(Name, &Path, &mut Totals) -> Result<()>,
+) -> Result<Totals> {
     let name = Name::VmTest;
     let _lock = name.lock()?;
     let deb = package::build()?;
-    package::build_programs([e2e::PROGRAM], "build the end-to-end tests")?;
+    if !programs.is_empty() {
+        package::build_programs(programs.iter().copied(), "build the end-to-end tests")?;
+    }
     up::take_down(name).context("removing an old test machine")?;
     let mut totals = Totals::default();
-    let done = tests(name, &deb, filter, &mut totals);
+    let done = work(name, &deb, &mut totals);
     if let Err(error) = &done {
-        totals.fail("lane vm", &format!("{error:#}"));
+        totals.fail(&format!("lane {lane}"), &format!("{error:#}"));
     }
     if totals.failed > 0
         && let Some(state) = State::load(name)?
@@ -46,7 +60,8 @@ pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
     Ok(totals)
 }
 
-fn tests(name: Name, deb: &Path, filter: Option<&str>, totals: &mut Totals) -> Result<()> {
+/// A lab on Debian's stock kernel, with its database on a data volume.
+pub(crate) fn lab(name: Name, deb: &Path) -> Result<State> {
     let state = timed("the machine", || {
         qemu::start(name, SIZE, |root| {
             preinstall(root, deb)?;
@@ -54,7 +69,6 @@ fn tests(name: Name, deb: &Path, filter: Option<&str>, totals: &mut Totals) -> R
             kernels::get(OLDEST, &tools)?.install_into(root, OLDEST, &name.root_dir())
         })
     })?;
-    let mut check = Check { totals, filter };
     timed("the installation", || {
         playbook::install_with(
             name,
@@ -65,6 +79,12 @@ fn tests(name: Name, deb: &Path, filter: Option<&str>, totals: &mut Totals) -> R
         )
     })
     .context("vm_playbook_installs_the_lab")?;
+    Ok(state)
+}
+
+fn tests(name: Name, deb: &Path, filter: Option<&str>, totals: &mut Totals) -> Result<()> {
+    let state = lab(name, deb)?;
+    let mut check = Check { totals, filter };
     check.always("vm_playbook_installs_the_lab", Ok(()));
     *check.totals += timed("the tests", || e2e::programs(name, &state, "vm", filter))?;
     check.named("vm_second_run_of_the_playbook_changes_nothing", || {

@@ -123,7 +123,7 @@ async fn answer<L: Lab>(runner: &mut Runner<L>, request: Request, now_ms: u64) {
             drop(to.send(runner.command(now_ms, command, by).await));
         }
         Request::Now(reader, to) => drop(to.send(Now {
-            run: runner.standing(),
+            run: runner.standing(reader),
             score: runner.score(reader),
         })),
         Request::Entries(after, reader, to) => drop(to.send(runner.public_entries(after, reader))),

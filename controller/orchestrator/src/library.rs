@@ -11,61 +11,61 @@ use observastack_spec::scenario::{Part, Scenario, ScenarioError, path};
 
 use crate::runner::Library;
 
-/// A folder that is no scenario.
+/// A folder with something wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Wrong {
     /// Which.
     pub folder: PathBuf,
-    /// Why, a line each.
+    /// What, a line each.
     pub reasons: Vec<String>,
+    /// Whether it is a drill all the same: prerequisites only tell an order, and somebody who has changed one drill takes no other one away.
+    pub is_used: bool,
 }
 
-/// A scenario, and where it is.
-type Candidate = (PathBuf, Arc<Scenario>);
-
-/// Every scenario of these folders, and what is none. Of two with the same id, the later folder's counts: an administrator's own goes before the
+/// Every scenario of these folders, and what is wrong with them. Of two with the same id, the later folder's counts: an administrator's own goes before the
 /// package's. A folder that is not there has none.
 #[must_use]
-pub fn read(folders: &[PathBuf]) -> (Library, Vec<Left>) {
-    let (mut candidates, mut left) = (Vec::new(), Vec::new());
+pub fn read(folders: &[PathBuf]) -> (Library, Vec<Wrong>) {
+    let (mut counting, mut wrong) = (BTreeMap::new(), Vec::new());
+    let mut named = BTreeSet::new();
     for folder in folders.iter().flat_map(|folder| subfolders(folder)) {
+        // What has a folder is a drill, if it can be read or not.
+        named.extend(
+            folder
+                .file_name()
+                .and_then(|name| name.to_str())
+                .map(str::to_owned),
+        );
         match scenario(&folder) {
-            Ok(scenario) => candidates.push((folder, Arc::new(scenario))),
-            Err(reasons) => left.push(Left { folder, reasons }),
-        }
-    }
-    // What has a folder is a drill, if it can be read or not: one that is wrong does not take along those that come after it.
-    let named = candidates.iter().map(|(folder, _)| folder);
-    let named: BTreeSet<String> = named
-        .chain(left.iter().map(|one| &one.folder))
-        .filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned()))
-        .collect();
-    loop {
-        let counting = counting(&candidates);
-        let briefs = counting.values().map(|(_, scenario)| &scenario.brief);
-        let mut wrong: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
-        for (id, error) in path::check(briefs, &named) {
-            if let Some((folder, _)) = counting.get(&id) {
-                let part = Part::Brief;
-                let error = ScenarioError { part, error }.to_string();
-                wrong.entry(folder.clone()).or_default().push(error);
+            Ok(scenario) => {
+                counting.insert(
+                    scenario.brief.id.value.clone(),
+                    (folder, Arc::new(scenario)),
+                );
             }
+            Err(reasons) => wrong.push(Wrong {
+                folder,
+                reasons,
+                is_used: false,
+            }),
         }
-        if wrong.is_empty() {
-            let only = |(id, (_, scenario))| (id, scenario);
-            return (counting.into_iter().map(only).collect(), left);
-        }
-        // Another one of the same name may count now.
-        candidates.retain(|(folder, _)| !wrong.contains_key(folder));
-        let wrong = wrong.into_iter();
-        left.extend(wrong.map(|(folder, reasons)| Left { folder, reasons }));
     }
-}
-
-/// By their ids, the last of each.
-fn counting(candidates: &[Candidate]) -> BTreeMap<String, Candidate> {
-    let by_id = |one: &Candidate| (one.1.brief.id.value.clone(), one.clone());
-    candidates.iter().map(by_id).collect()
+    let briefs = counting.values().map(|(_, scenario)| &scenario.brief);
+    let mut order: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
+    for (id, error) in path::check(briefs, &named) {
+        if let Some((folder, _)) = counting.get(&id) {
+            let part = Part::Brief;
+            let error = ScenarioError { part, error }.to_string();
+            order.entry(folder).or_default().push(error);
+        }
+    }
+    wrong.extend(order.into_iter().map(|(folder, reasons)| Wrong {
+        folder: folder.to_owned(),
+        reasons,
+        is_used: true,
+    }));
+    let only = |(id, (_, scenario))| (id, scenario);
+    (counting.into_iter().map(only).collect(), wrong)
 }
 
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn prerequisites_have_to_be_drills_and_go_round_no_circle() {
+    fn prerequisites_that_are_no_drills_or_go_round_in_a_circle_are_told() {
         let (package, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let after = |parent: &Path, id: &str, prerequisites: &str| {
             write(parent, id, id, "minutes: 30");
@@ -164,16 +164,13 @@ mod tests {
         after(own.path(), "lost", "nowhere");
         after(own.path(), "one", "other");
         after(own.path(), "other", "one");
-        // An administrator's own that is none: the package's counts.
-        after(own.path(), "second", "nowhere");
         let folders = [package.path().to_owned(), own.path().to_owned()];
         let (library, left) = read(&folders);
         assert_eq!(
             library.keys().collect::<Vec<_>>(),
-            ["first", "second", "third"]
+            ["first", "lost", "one", "other", "second", "third"],
+            "they are drills all the same"
         );
-        assert_eq!(library["second"].brief.prerequisites.len(), 1);
-        assert_eq!(library["second"].brief.prerequisites[0].value, "first");
         let told = |name: &str| {
             let left = left.iter().find(|one| one.folder == own.path().join(name));
             left.unwrap().reasons.join("; ")
@@ -185,7 +182,6 @@ mod tests {
             ),
             ("one", "`other` needs this drill itself"),
             ("other", "`one` needs this drill itself"),
-            ("second", "no drill `nowhere`"),
         ] {
             let told = told(name);
             assert!(
@@ -193,7 +189,8 @@ mod tests {
                 "{name}: {told}"
             );
         }
-        assert_eq!(left.len(), 5, "{left:?}");
+        assert_eq!(left.len(), 4, "{left:?}");
+        assert_eq!(left.iter().filter(|one| one.is_used).count(), 3);
     }
 
     #[test]
@@ -203,6 +200,6 @@ mod tests {
         assert!(left.is_empty(), "{left:?}");
         let order = path::order(library.values().map(|scenario| &scenario.brief));
         assert_eq!(order.len(), library.len());
-        assert_eq!(order[..2], ["db-slow-query", "stale-secret"]);
+        assert_eq!(order[..2], ["cpu-regression", "db-pool-exhaustion"]);
     }
 }

@@ -36,6 +36,9 @@ use crate::lab::{Found, Lab, LabError, Undo};
 /// What comes later than this is too late for whoever waits for it.
 const IN_TIME: Duration = Duration::from_secs(1);
 
+/// What rests after failures, or was given up, is tried at once: a queue of the drill before is no part of the next one's baseline.
+const QUEUE_ANEW: &str = "UPDATE shop.confirmations SET due_at = now(), attempts = 0 WHERE sent_at IS NULL AND attempts > 0";
+
 /// Where everything is.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -62,8 +65,8 @@ pub struct RealLab {
     prometheus: Prometheus,
     database: Database,
     gateway: http::Place,
-    /// The newest order before the load began.
-    newest_order: Mutex<Option<i64>>,
+    /// How the shop's data were before the load began.
+    data_before: Mutex<Option<invariants::Before>>,
 }
 
 impl RealLab {
@@ -77,17 +80,17 @@ impl RealLab {
             prometheus: Prometheus::new(places.prometheus),
             database: Database::new(places.database),
             gateway: http::Place::Port(places.gateway),
-            newest_order: Mutex::default(),
+            data_before: Mutex::default(),
         }
     }
 
-    fn newest_order(&self) -> Option<i64> {
-        self.newest_order.lock().ok().and_then(|newest| *newest)
+    fn data_before(&self) -> Option<invariants::Before> {
+        self.data_before.lock().ok()?.clone()
     }
 
-    fn note_newest_order(&self, id: Option<i64>) {
-        if let Ok(mut newest) = self.newest_order.lock() {
-            *newest = id;
+    fn note_data_before(&self, data: Option<invariants::Before>) {
+        if let Ok(mut before) = self.data_before.lock() {
+            *before = data;
         }
     }
 }
@@ -117,7 +120,7 @@ impl Lab for RealLab {
     async fn begin_load(&self, load: &Load) -> Result<(), LabError> {
         // Before the first one that is counted; more that are placed until then are no loss. Where the database is what is broken, nobody knows, and no
         // order can be missed.
-        self.note_newest_order(invariants::newest_order(&self.database).await.ok());
+        self.note_data_before(invariants::look(&self.database).await.ok());
         self.load.begin(load).await
     }
 
@@ -173,14 +176,14 @@ impl Lab for RealLab {
 
     fn usual(&self) -> serde_json::Value {
         serde_json::json!({
-            "services": self.services.usual(), "load": self.load.asked(), "newest_order": self.newest_order(),
+            "services": self.services.usual(), "load": self.load.asked(), "data_before": self.data_before(),
         })
     }
 
     fn recall(&self, usual: &serde_json::Value) {
         self.services.recall(&usual["services"]);
         self.load.recall(&usual["load"]);
-        self.note_newest_order(usual["newest_order"].as_i64());
+        self.note_data_before(serde_json::from_value(usual["data_before"].clone()).ok());
     }
 
     async fn impact(&self) -> Result<Impact, LabError> {
@@ -194,7 +197,7 @@ impl Lab for RealLab {
     async fn broken_invariants(&self) -> Result<Vec<String>, LabError> {
         // First what clients were told, then what is there: what is placed in between is no loss.
         let placed = self.load.placed().await?;
-        invariants::broken(&self.database, placed, self.newest_order()).await
+        invariants::broken(&self.database, placed, self.data_before().as_ref()).await
     }
 
     async fn reset(&self, undo: &[Undo]) -> Result<(), LabError> {
@@ -227,6 +230,7 @@ impl Lab for RealLab {
             units::be_started(unit).await?;
         }
         self.give_configurations_back().await?;
+        self.database.run(QUEUE_ANEW, false).await?;
         self.verify().await
     }
 }

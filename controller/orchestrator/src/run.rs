@@ -29,9 +29,14 @@ const SERVICE: &str = "observastack-controller";
 pub(crate) fn run(args: &Args) -> Result<()> {
     logs::init(SERVICE)?;
     let tokens = api::Tokens::read(&args.tokens).context("--tokens")?;
-    let (library, left) = library::read(&args.scenarios);
-    for one in &left {
-        warn!(folder = %one.folder.display(), reasons = one.reasons.join("; "), "this is no scenario");
+    let (library, wrong) = library::read(&args.scenarios);
+    for one in &wrong {
+        let (folder, reasons) = (one.folder.display(), one.reasons.join("; "));
+        if one.is_used {
+            warn!(%folder, reasons, "the order in which drills are learned is another one");
+        } else {
+            warn!(%folder, reasons, "this is no scenario");
+        }
     }
     info!(drills = library.len(), "scenarios");
     fs::create_dir_all(&args.state_dir)

@@ -142,10 +142,10 @@ impl<L: Lab> Runner<L> {
         Some(self.run.as_ref()?.saved.life.phase)
     }
 
-    /// How the run stands, as far as a learner may know.
+    /// How the run stands, as far as its reader may know.
     #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
-        Some(self.run.as_ref()?.standing())
+    pub fn standing(&self, reader: Reader) -> Option<Standing> {
+        Some(self.run.as_ref()?.standing(reader))
     }
 
     /// The run's score, once there is one, as far as its reader may know.
@@ -193,7 +193,7 @@ impl<L: Lab> Runner<L> {
         });
         for entry in &mut entries {
             if let Happened::Ended { outcome } = &mut entry.what {
-                *outcome = run::public(outcome.clone());
+                *outcome = run::told(outcome.clone(), reader);
             }
         }
         Ok((id, entries))

@@ -2,7 +2,8 @@
 -- Orders that are older than this table have none, and get none.
 
 CREATE TABLE shop.confirmations (
-    order_id   bigint PRIMARY KEY REFERENCES shop.orders,
+    -- No foreign key: the row is written with its order, and orders that are removed by the hundred thousand would each be looked for here.
+    order_id   bigint PRIMARY KEY,
     queued_at  timestamptz NOT NULL DEFAULT now(),
     -- When it may be tried next: in the future while somebody has it, or after a failure; 'infinity' once it was given up.
     due_at     timestamptz NOT NULL DEFAULT now(),

@@ -15,6 +15,7 @@ use http::StatusCode;
 use observastack_kit::database::{Database, DatabaseError};
 use observastack_kit::service::ServiceError;
 
+use crate::announcer::Announcer;
 use crate::background::Background;
 use crate::inventory::{InventoryClient, InventoryError};
 use crate::metrics::ApiMetrics;
@@ -53,6 +54,8 @@ pub struct Checkout {
     pub database: Database,
     /// Where stock is held.
     pub inventory: std::sync::Arc<InventoryClient>,
+    /// Whom to tell of a new order.
+    pub announcer: Announcer,
     /// Where giving back goes on when the request has been answered.
     pub background: Background,
     /// The counters.
@@ -115,7 +118,10 @@ impl Checkout {
             return Err(not_reserved(error));
         }
         match orders::write(&self.database, &order).await {
-            Ok(placed_at) => Ok(self.written(context, order, placed_at)),
+            Ok(placed_at) => {
+                self.announcer.announce();
+                Ok(self.written(context, order, placed_at))
+            }
             Err(WriteError::NotWritten(error)) => {
                 self.give_back(context, order, None);
                 Err(error.into())

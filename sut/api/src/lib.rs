@@ -15,6 +15,7 @@
 //! - [`service`]: puts it together.
 #![forbid(unsafe_code)]
 
+pub mod announcer;
 pub mod background;
 pub mod checkout;
 pub mod inventory;

@@ -1,7 +1,6 @@
 //! Orders in the database.
 
-use observastack_kit::database::{Database, DatabaseError, Session, Statement};
-use observastack_telemetry::traces;
+use observastack_kit::database::{Database, DatabaseError, Statement};
 use serde::{Deserialize, Serialize};
 
 /// So many pieces of a product.
@@ -115,12 +114,6 @@ const QUEUE_CONFIRMATION: Statement = Statement {
     name: "queue_confirmation",
     sql: "INSERT INTO shop.confirmations (order_id) VALUES ($1)",
 };
-const ANNOUNCE_CONFIRMATION: Statement = Statement {
-    name: "announce_confirmation",
-    // Not in the order's transaction: one that notifies has a lock of the whole server from before its commit is flushed to
-    // the disk until after, so orders would be flushed one by one.
-    sql: "NOTIFY confirmations",
-};
 const CLAIM_ORDER_ID: Statement = Statement {
     name: "claim_order_id",
     sql: "INSERT INTO shop.orders (id, customer_id, total_cents) VALUES ($1, $2, 0) \
@@ -225,19 +218,7 @@ pub async fn write(database: &Database, order: &NewOrder) -> Result<String, Writ
         DatabaseError::Constraint { .. } | DatabaseError::Conflict { .. } => not_written(error),
         error => WriteError::Unknown(error),
     })?;
-    announce(session);
     Ok(row.map_or_else(String::new, |row| row.get(0)))
-}
-
-/// Wakes whoever sends confirmations. The answer to the client does not wait for it, and whoever sends looks now and then
-/// all the same.
-fn announce(session: Session) {
-    let work = async move { session.query(ANNOUNCE_CONFIRMATION, &[]).await };
-    tokio::spawn(traces::unrecorded().around(async move {
-        if let Err(error) = work.await {
-            tracing::debug!(%error, "nobody is told of a new confirmation");
-        }
-    }));
 }
 
 /// Whether an order was written, for certain: waits for a transaction that may still be writing it.

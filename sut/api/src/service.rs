@@ -14,6 +14,7 @@ use observastack_kit::service::render_error;
 use observastack_telemetry::metrics::{HttpMetrics, Registry};
 use tokio::sync::watch;
 
+use crate::announcer::Announcer;
 use crate::background::Background;
 use crate::checkout::Checkout;
 use crate::inventory::InventoryClient;
@@ -80,6 +81,7 @@ pub fn assemble(
     let checkout = Checkout {
         database: database.clone(),
         inventory: Arc::clone(&inventory),
+        announcer: Announcer::start(database.clone()),
         background: background.clone(),
         metrics: api_metrics.clone(),
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A directory of messages. Its calls wait for the disk: not for a runtime's own threads.
@@ -11,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Spool {
     directory: PathBuf,
     kept: Mutex<Kept>,
+    /// Messages that were begun.
+    written: AtomicU64,
 }
 
 /// Which orders have a message here, and in which turn they came.
@@ -54,6 +57,7 @@ impl Spool {
         Self {
             directory,
             kept: Mutex::default(),
+            written: AtomicU64::new(0),
         }
     }
 
@@ -65,13 +69,16 @@ impl Spool {
     pub fn put(&self, order_id: i64, message: &[u8], keep: usize) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
         self.look()?;
-        // One delivery at a time has an order, apart from a claim that ran out: whoever is last renames a whole file.
-        let temporary = self.directory.join(format!(".{}", file_name(order_id)));
+        // One delivery at a time has an order, apart from a claim that ran out: each has a file of its own, and whoever is last renames a whole one.
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let temporary = self
+            .directory
+            .join(format!(".{}.{number}", file_name(order_id)));
         let written = write_whole(&temporary, message)
             .and_then(|()| fs::rename(&temporary, self.directory.join(file_name(order_id))))
             .and_then(|()| File::open(&self.directory)?.sync_all());
         if let Err(error) = written {
-            // What is left of it is replaced by the next attempt, if not removed now.
+            // What is left of it is removed when the next process begins, if not now.
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }

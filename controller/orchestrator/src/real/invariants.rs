@@ -1,5 +1,7 @@
 //! What has to be true of the shop's data whatever was broken, and however it was repaired: no order is lost, halved or without its goods.
 
+use serde::{Deserialize, Serialize};
+
 use super::database::Database;
 use crate::lab::LabError;
 
@@ -30,33 +32,55 @@ const NONE_OF: [(&str, &str); 4] = [
     ),
 ];
 
-/// The newest order there is.
-pub(super) async fn newest_order(database: &Database) -> Result<i64, LabError> {
-    let id = database
-        .value("SELECT coalesce(max(id), 0) FROM shop.orders")
-        .await?;
-    // A number, as the statement is.
-    Ok(id.parse().unwrap_or(0))
+/// How it was before a run: what an earlier one has broken for good is no fault of this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Before {
+    newest_order: i64,
+    /// How many there were of each.
+    counts: [u64; NONE_OF.len()],
 }
 
-/// What is not as it has to be. `placed` orders were acknowledged to clients since there was none newer than `before`.
+/// How it is.
+pub(super) async fn look(database: &Database) -> Result<Before, LabError> {
+    let newest = "SELECT coalesce(max(id), 0) FROM shop.orders";
+    // A number, as the statement is.
+    let newest_order = database.value(newest).await?.parse().unwrap_or(0);
+    Ok(Before {
+        newest_order,
+        counts: counts(database).await?,
+    })
+}
+
+/// What is not as it has to be. `placed` orders were acknowledged to clients since it was as `before`.
 pub(super) async fn broken(
     database: &Database,
     placed: u64,
-    before: Option<i64>,
+    before: Option<&Before>,
 ) -> Result<Vec<String>, LabError> {
     let mut broken = Vec::new();
-    if let Some(before) = before {
-        let query = format!("SELECT count(*) FROM shop.orders WHERE id > {before}");
+    if let Some(Before { newest_order, .. }) = before {
+        let query = format!("SELECT count(*) FROM shop.orders WHERE id > {newest_order}");
         broken.extend(lost(placed, &database.value(&query).await?));
     }
-    for (words, query) in NONE_OF {
-        let count = database.value(query).await?;
-        if count != "0" {
-            broken.push(format!("{count} {words}"));
-        }
-    }
+    let earlier = before.map(|before| before.counts).unwrap_or_default();
+    broken.extend(more(earlier, counts(database).await?));
     Ok(broken)
+}
+
+async fn counts(database: &Database) -> Result<[u64; NONE_OF.len()], LabError> {
+    let mut counts = [0; NONE_OF.len()];
+    for (count, (_, query)) in counts.iter_mut().zip(NONE_OF) {
+        *count = database.value(query).await?.parse().unwrap_or(u64::MAX);
+    }
+    Ok(counts)
+}
+
+/// What there is more of than there was, in words.
+fn more(earlier: [u64; NONE_OF.len()], now: [u64; NONE_OF.len()]) -> Vec<String> {
+    let each = earlier.into_iter().zip(now).zip(NONE_OF);
+    each.filter(|((earlier, now), _)| now > earlier)
+        .map(|((earlier, now), (words, _))| format!("{} {words}", now - earlier))
+        .collect()
 }
 
 /// Orders that a client was told of and that are not there. More than it was told of may be: an answer can be lost on its way.
@@ -79,6 +103,18 @@ mod tests {
         assert_eq!(
             lost(7, "5").as_deref(),
             Some("2 orders that were acknowledged are not in the database")
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_broken_for_good_is_no_fault_of_this_one() {
+        assert_eq!(more([0, 0, 89, 3], [0, 0, 89, 2]), [""; 0]);
+        assert_eq!(
+            more([0, 0, 89, 0], [1, 0, 96, 0]),
+            [
+                "1 orders have no goods reserved",
+                "7 orders have no confirmation in the queue"
+            ]
         );
     }
 }

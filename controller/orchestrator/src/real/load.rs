@@ -210,8 +210,10 @@ impl Asked {
             let share = elapsed.as_secs_f64() / self.over.as_secs_f64().max(f64::MIN_POSITIVE);
             from + (to - from) * share.min(1.0)
         };
-        let (early, late) = (at(elapsed.saturating_sub(SETTLES)), at(elapsed));
-        (early.min(late)..=early.max(late)).contains(&rate)
+        // It may have begun before that was answered, and figures may be a little old.
+        let (early, late) = (at(elapsed.saturating_sub(SETTLES)), at(elapsed + SETTLES));
+        let rounding = 1e-6 * rate.abs().max(1.0);
+        (early.min(late) - rounding..=early.max(late) + rounding).contains(&rate)
     }
 }
 

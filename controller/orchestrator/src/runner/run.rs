@@ -100,7 +100,7 @@ impl Saved {
     }
 }
 
-/// How a run stands, as far as a learner may know.
+/// How a run stands, as far as its reader may know.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Standing {
     /// The run's number.
@@ -117,11 +117,11 @@ pub struct Standing {
     pub is_diagnosed: bool,
 }
 
-/// How a run ended, as a learner may know it: what the lab could not do may be what was to be broken.
-pub(super) fn public(outcome: Outcome) -> Outcome {
+/// How a run ended, as its reader may know it: what the lab could not do may be what was to be broken.
+pub(super) fn told(outcome: Outcome, reader: Reader) -> Outcome {
     match outcome {
-        Outcome::LabError { .. } => Outcome::LabError {
-            reason: "the controller's journal says what".to_owned(),
+        Outcome::LabError { .. } if reader == Reader::Learner => Outcome::LabError {
+            reason: "the lab could not do its part; an instructor is told what".to_owned(),
         },
         outcome => outcome,
     }
@@ -202,14 +202,14 @@ impl Run {
         }
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self, reader: Reader) -> Standing {
         let hints = self
             .scenario
             .as_ref()
             .map_or(0, |scenario| scenario.sealed.hints.len());
         let hints = u32::try_from(hints).unwrap_or(u32::MAX);
         let mut life = self.saved.life.clone();
-        life.outcome = life.outcome.map(public);
+        life.outcome = life.outcome.map(|outcome| told(outcome, reader));
         Standing {
             run: self.id,
             scenario: self.saved.scenario.clone(),

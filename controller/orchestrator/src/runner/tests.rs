@@ -108,7 +108,7 @@ impl Bench {
             assert!(
                 self.now_ms < end_ms,
                 "{phase:?} never came; it is {:?}",
-                self.runner.standing()
+                self.runner.standing(Reader::Learner)
             );
             self.tick();
         }
@@ -121,7 +121,10 @@ impl Bench {
             }
             self.tick();
         }
-        panic!("it is not over: {:?}", self.runner.standing());
+        panic!(
+            "it is not over: {:?}",
+            self.runner.standing(Reader::Learner)
+        );
     }
 
     /// The process ends, however it ends, and begins anew.

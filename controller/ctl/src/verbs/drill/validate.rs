@@ -126,7 +126,12 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut folders: Vec<PathBuf> = paths
-        .filter(|path| path.join(Part::Brief.file_name()).is_file())
+        // One part alone is a drill as well: one that is not whole.
+        .filter(|path| {
+            [Part::Brief, Part::Sealed]
+                .iter()
+                .any(|part| path.join(part.file_name()).is_file())
+        })
         .collect();
     folders.sort_unstable();
     folders

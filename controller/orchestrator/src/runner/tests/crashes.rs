@@ -33,9 +33,9 @@ fn what_is_usual_outlives_the_controller() {
 fn a_controller_that_was_killed_goes_on_with_the_learners_time() {
     let mut bench = Bench::investigating();
     bench.say(right());
-    let before = bench.runner.standing().unwrap();
+    let before = bench.runner.standing(Reader::Learner).unwrap();
     bench.crash(false);
-    let after = bench.runner.standing().unwrap();
+    let after = bench.runner.standing(Reader::Learner).unwrap();
     assert_eq!(before.until_ms, after.until_ms);
     assert!(after.is_diagnosed);
     bench.repair();

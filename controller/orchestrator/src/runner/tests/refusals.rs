@@ -107,7 +107,12 @@ fn what_is_said_at_the_wrong_time_is_refused_in_words() {
 fn nobody_gets_time_by_submitting_again_and_again() {
     let mut bench = Bench::investigating();
     bench.say(right());
-    let until_ms = bench.runner.standing().unwrap().until_ms.unwrap();
+    let until_ms = bench
+        .runner
+        .standing(Reader::Learner)
+        .unwrap()
+        .until_ms
+        .unwrap();
     bench.now_ms = until_ms + 1;
     let refusal = bench.tell(Command::Submit).unwrap_err().to_string();
     assert!(refusal.contains("the incident is over"), "{refusal}");
@@ -125,7 +130,7 @@ fn taken(bench: &mut Bench, by: Reader) -> i64 {
     };
     bench.tell_as(by, start).unwrap();
     bench.until(Phase::Investigating);
-    let run = bench.runner.standing().unwrap().run;
+    let run = bench.runner.standing(Reader::Learner).unwrap().run;
     for command in [Command::Hint, right(), Command::GiveUp] {
         if by == Reader::Teacher {
             let others = bench.tell(command.clone());

@@ -28,7 +28,7 @@ fn who_does_nothing_runs_out_of_time() {
         bench.runner.score(Reader::Learner).unwrap().verdict,
         Verdict::Timeout
     );
-    let standing = bench.runner.standing().unwrap();
+    let standing = bench.runner.standing(Reader::Learner).unwrap();
     assert_eq!(
         standing.life.moments.ended.unwrap() - standing.life.moments.broken.unwrap(),
         30 * 60_000
@@ -54,7 +54,15 @@ fn a_bad_fix_does_not_hold_and_the_time_goes_on() {
     bench.lab.with(|lab| lab.configured.clear());
     bench.tick();
     assert_eq!(bench.runner.phase(), Some(Phase::Investigating));
-    assert_eq!(bench.runner.standing().unwrap().life.submissions, 2);
+    assert_eq!(
+        bench
+            .runner
+            .standing(Reader::Learner)
+            .unwrap()
+            .life
+            .submissions,
+        2
+    );
 }
 
 #[test]
@@ -77,7 +85,7 @@ fn a_repair_may_waver_while_what_is_measured_looks_back() {
         Verdict::Pass
     );
     // It has to hold for its whole time after that.
-    let moments = bench.runner.standing().unwrap().life.moments;
+    let moments = bench.runner.standing(Reader::Learner).unwrap().life.moments;
     assert!(moments.holds_since.unwrap() > wavered_ms, "{moments:?}");
     assert!(moments.ended.unwrap() - wavered_ms >= 30_000, "{moments:?}");
 }
