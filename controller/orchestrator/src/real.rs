@@ -36,8 +36,10 @@ use crate::lab::{Found, Lab, LabError, Undo};
 /// What comes later than this is too late for whoever waits for it.
 const IN_TIME: Duration = Duration::from_secs(1);
 
-/// What rests after failures, or was given up, is tried at once: a queue of the drill before is no part of the next one's baseline.
-const QUEUE_ANEW: &str = "UPDATE shop.confirmations SET due_at = now(), attempts = 0 WHERE sent_at IS NULL AND attempts > 0";
+/// What rests after failures, or was given up, is tried at once: a queue of the drill before is no part of the next one's baseline. A claim that is alive has failed
+/// nothing yet, or counts its attempts on, so that what becomes of it is told from what becomes of the next.
+const QUEUE_ANEW: &str = "UPDATE shop.confirmations SET attempts = CASE WHEN due_at = 'infinity' THEN 0 ELSE attempts END, due_at = now() \
+     WHERE sent_at IS NULL AND last_error IS NOT NULL AND due_at > now() AND EXISTS (SELECT FROM shop.orders WHERE id = order_id)";
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -120,7 +122,12 @@ impl Lab for RealLab {
     async fn begin_load(&self, load: &Load) -> Result<(), LabError> {
         // Before the first one that is counted; more that are placed until then are no loss. Where the database is what is broken, nobody knows, and no
         // order can be missed.
-        self.note_data_before(invariants::look(&self.database).await.ok());
+        // A load that begins within a run counts anew what was placed, and forgives nothing.
+        let before = match self.data_before() {
+            Some(before) => before.from_now(&self.database).await,
+            None => invariants::look(&self.database).await,
+        };
+        self.note_data_before(before.ok());
         self.load.begin(load).await
     }
 
@@ -201,6 +208,7 @@ impl Lab for RealLab {
     }
 
     async fn reset(&self, undo: &[Undo]) -> Result<(), LabError> {
+        self.note_data_before(None);
         // First what acts on everything else; then what has to run for the rest.
         for unit in units::CONTROL {
             units::be_started(unit).await?;

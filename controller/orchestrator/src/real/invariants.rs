@@ -5,25 +5,30 @@ use serde::{Deserialize, Serialize};
 use super::database::Database;
 use crate::lab::LabError;
 
-/// Statements that count what must not be, each with what it is in words. Each is one look at one moment of the database.
-const NONE_OF: [(&str, &str); 4] = [
+/// Statements that count what must not be, each with what it is in words. Each is one look at one moment of the database, at orders of after `SINCE`.
+const NONE_OF: [(&str, &str); 5] = [
     (
         "orders have no goods reserved",
-        "SELECT count(*) FROM shop.orders AS o WHERE id > 0 AND placed_at > now() - interval '2 hours' AND NOT EXISTS \
+        "SELECT count(*) FROM shop.orders AS o WHERE id > 0 AND placed_at > SINCE AND NOT EXISTS \
          (SELECT FROM stock.reservations AS r WHERE r.key = o.id::text AND r.state = 'held')",
     ),
     (
         "orders do not cost what their lines do",
-        "SELECT count(*) FROM shop.orders AS o WHERE id > 0 AND placed_at > now() - interval '2 hours' AND total_cents IS DISTINCT FROM \
+        "SELECT count(*) FROM shop.orders AS o WHERE id > 0 AND placed_at > SINCE AND total_cents IS DISTINCT FROM \
          (SELECT sum(quantity * unit_price_cents) FROM shop.order_lines AS l WHERE l.order_id = o.id)",
     ),
     (
         // Orders of before the queue was made have none, and never get one: the migration's own entry tells when that was. An
         // API server of the version before may still have been placing some while the next one migrated.
         "orders have no confirmation in the queue",
-        "SELECT count(*) FROM shop.orders AS o WHERE id > 0 AND placed_at > now() - interval '2 hours' AND placed_at > \
+        "SELECT count(*) FROM shop.orders AS o WHERE id > 0 AND placed_at > SINCE AND placed_at > \
          (SELECT applied_on::timestamptz + interval '1 minute' FROM shop.schema_history WHERE version = 3) AND NOT EXISTS \
          (SELECT FROM shop.confirmations AS c WHERE c.order_id = o.id)",
+    ),
+    (
+        "confirmations are marked as sent, or given up, and nobody has tried to send them",
+        "SELECT count(*) FROM shop.confirmations JOIN shop.orders AS o ON o.id = order_id WHERE placed_at > SINCE AND attempts = 0 AND \
+         (sent_at IS NOT NULL OR due_at = 'infinity')",
     ),
     (
         "products have other quantities reserved than orders have",
@@ -32,23 +37,43 @@ const NONE_OF: [(&str, &str); 4] = [
     ),
 ];
 
+/// Longer than any drill, and short enough for a look that costs little.
+const SINCE: &str = "SELECT now() - interval '5 hours'";
+
 /// How it was before a run: what an earlier one has broken for good is no fault of this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Before {
     newest_order: i64,
+    /// Orders of after this moment are looked at, at the end too: what is broken already must not leave the window and make room for more.
+    since: String,
     /// How many there were of each.
     counts: [u64; NONE_OF.len()],
 }
 
+impl Before {
+    /// The same with another beginning of what is counted as placed.
+    pub(super) async fn from_now(self, database: &Database) -> Result<Self, LabError> {
+        Ok(Self {
+            newest_order: newest_order(database).await?,
+            ..self
+        })
+    }
+}
+
 /// How it is.
 pub(super) async fn look(database: &Database) -> Result<Before, LabError> {
+    let since = database.value(SINCE).await?;
+    Ok(Before {
+        newest_order: newest_order(database).await?,
+        counts: counts(database, &since).await?,
+        since,
+    })
+}
+
+async fn newest_order(database: &Database) -> Result<i64, LabError> {
     let newest = "SELECT coalesce(max(id), 0) FROM shop.orders";
     // A number, as the statement is.
-    let newest_order = database.value(newest).await?.parse().unwrap_or(0);
-    Ok(Before {
-        newest_order,
-        counts: counts(database).await?,
-    })
+    Ok(database.value(newest).await?.parse().unwrap_or(0))
 }
 
 /// What is not as it has to be. `placed` orders were acknowledged to clients since it was as `before`.
@@ -58,19 +83,25 @@ pub(super) async fn broken(
     before: Option<&Before>,
 ) -> Result<Vec<String>, LabError> {
     let mut broken = Vec::new();
-    if let Some(Before { newest_order, .. }) = before {
-        let query = format!("SELECT count(*) FROM shop.orders WHERE id > {newest_order}");
-        broken.extend(lost(placed, &database.value(&query).await?));
-    }
-    let earlier = before.map(|before| before.counts).unwrap_or_default();
-    broken.extend(more(earlier, counts(database).await?));
+    let (earlier, since) = match before {
+        Some(before) => {
+            let newest = before.newest_order;
+            let query = format!("SELECT count(*) FROM shop.orders WHERE id > {newest}");
+            broken.extend(lost(placed, &database.value(&query).await?));
+            (before.counts, before.since.clone())
+        }
+        None => (Default::default(), database.value(SINCE).await?),
+    };
+    broken.extend(more(earlier, counts(database, &since).await?));
     Ok(broken)
 }
 
-async fn counts(database: &Database) -> Result<[u64; NONE_OF.len()], LabError> {
+async fn counts(database: &Database, since: &str) -> Result<[u64; NONE_OF.len()], LabError> {
     let mut counts = [0; NONE_OF.len()];
+    let since = format!("timestamptz '{since}'");
     for (count, (_, query)) in counts.iter_mut().zip(NONE_OF) {
-        *count = database.value(query).await?.parse().unwrap_or(u64::MAX);
+        let query = query.replace("SINCE", &since);
+        *count = database.value(&query).await?.parse().unwrap_or(u64::MAX);
     }
     Ok(counts)
 }
@@ -108,9 +139,9 @@ mod tests {
 
     #[test]
     fn what_an_earlier_run_has_broken_for_good_is_no_fault_of_this_one() {
-        assert_eq!(more([0, 0, 89, 3], [0, 0, 89, 2]), [""; 0]);
+        assert_eq!(more([0, 0, 89, 0, 3], [0, 0, 89, 0, 2]), [""; 0]);
         assert_eq!(
-            more([0, 0, 89, 0], [1, 0, 96, 0]),
+            more([0, 0, 89, 0, 0], [1, 0, 96, 0, 0]),
             [
                 "1 orders have no goods reserved",
                 "7 orders have no confirmation in the queue"
