@@ -124,7 +124,7 @@ impl Lab for RealLab {
         // order can be missed.
         // A load that begins within a run counts anew what was placed, and forgives nothing.
         let before = match self.data_before() {
-            Some(before) => before.from_now(&self.database).await,
+            Some(before) => before.counting_from_now(&self.database).await,
             None => invariants::look(&self.database).await,
         };
         self.note_data_before(before.ok());

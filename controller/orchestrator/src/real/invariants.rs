@@ -52,7 +52,7 @@ pub(super) struct Before {
 
 impl Before {
     /// The same with another beginning of what is counted as placed.
-    pub(super) async fn from_now(self, database: &Database) -> Result<Self, LabError> {
+    pub(super) async fn counting_from_now(self, database: &Database) -> Result<Self, LabError> {
         Ok(Self {
             newest_order: newest_order(database).await?,
             ..self
