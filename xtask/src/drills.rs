@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use self::table::Row;
-use crate::machine::{Name, State};
+use crate::machine::{Name, State, nspawn};
 use crate::results::Totals;
 use crate::run::Run;
 use crate::{e2e, paths, playbook, vm_lane};
@@ -32,16 +32,20 @@ const IN_A_VM: [&str; 5] = [
 /// Makes a lab, proves every drill that this machine can do, and writes down what came of it.
 pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
     let ids = names(filter, |id| !IN_A_VM.contains(&id))?;
-    e2e::in_machine("drills", &[], keep, |name, state, deb, totals| {
-        playbook::install(name, state, deb, "playbook install.yml")?;
-        prove(name, state, "nspawn", &ids, totals)
+    nspawn::host_packages()?;
+    let name = Name::Test;
+    e2e::in_machine(name, "drills", &[], keep, |deb, totals| {
+        let state = nspawn::start(name)?;
+        playbook::install(name, &state, deb, "playbook install.yml")?;
+        prove(name, &state, "nspawn", &ids, totals)
     })
 }
 
 /// The same in a virtual machine, for those that need one.
 pub(crate) fn run_in_vm(filter: Option<&str>, keep: bool) -> Result<Totals> {
     let ids = names(filter, |id| IN_A_VM.contains(&id))?;
-    vm_lane::in_machine("drills-vm", &[], keep, |name, deb, totals| {
+    let name = Name::VmTest;
+    e2e::in_machine(name, "drills-vm", &[], keep, |deb, totals| {
         let state = vm_lane::lab(name, deb)?;
         prove(name, &state, "VM", &ids, totals)
     })
@@ -91,16 +95,16 @@ fn prove(
                 &format!("{id}: {}, seed {}", text("solver"), run["seed"]),
                 result,
             );
-            rows.push(Row {
-                drill: format!("{id} {}", run["version"]),
-                machine: machine.clone(),
-                solver: text("solver"),
-                seed: run["seed"].to_string(),
-                verdict: text("verdict"),
-                points: run["points"].to_string(),
-                seconds: run["seconds"].to_string(),
-                commit: commit.trim().to_owned(),
-            });
+            rows.push([
+                format!("{id} {}", run["version"]),
+                machine.clone(),
+                text("solver"),
+                run["seed"].to_string(),
+                text("verdict"),
+                run["points"].to_string(),
+                run["seconds"].to_string(),
+                commit.trim().to_owned(),
+            ]);
         }
         // After each, so that a run that is ended has written what it knows.
         write(rows)?;

@@ -16,41 +16,49 @@ const REMOTE: &str = "/root/end-to-end-tests";
 
 /// Makes the machine, runs everything, takes it down.
 pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
-    in_machine("e2e", &[PROGRAM], keep, |name, state, deb, totals| {
-        tests(name, state, deb, filter, totals)
+    nspawn::host_packages()?;
+    let name = Name::Test;
+    in_machine(name, "e2e", &[PROGRAM], keep, |deb, totals| {
+        tests(name, &nspawn::start(name)?, deb, filter, totals)
     })
 }
 
-/// Does a lane's work in a fresh machine, and takes that down whatever came of it.
+/// Does a lane's work in a fresh machine, which the work has to start, and takes that down whatever came of it.
 pub(crate) fn in_machine(
+    name: Name,
     lane: &str,
     programs: &[&str],
     keep: bool,
-    work: impl FnOnce(Name, &State, &Path, &mut Totals) -> Result<()>,
+    work: impl FnOnce(&Path, &mut Totals) -> Result<()>,
 ) -> Result<Totals> {
-    let name = Name::Test;
     let _lock = name.lock()?;
-    nspawn::host_packages()?;
     let deb = package::build()?;
     if !programs.is_empty() {
         package::build_programs(programs.iter().copied(), "build the end-to-end tests")?;
     }
     up::take_down(name).context("removing an old test machine")?;
-    let state = nspawn::start(name)?;
     let mut totals = Totals::default();
-    let done = work(name, &state, &deb, &mut totals);
+    let done = work(&deb, &mut totals);
     if let Err(error) = &done {
         totals.fail(&format!("lane {lane}"), &format!("{error:#}"));
     }
-    if totals.failed > 0 {
-        show_logs(name, &state);
+    let state = State::load(name)?;
+    if totals.failed > 0
+        && let Some(state) = &state
+    {
+        show_logs(name, state);
     }
     if keep {
-        eprintln!(
-            "    the machine stays: ssh -i {} root@{}",
-            name.state_dir().join("key").display(),
-            state.address
-        );
+        let ssh = state.map_or_else(String::new, |state| {
+            let key = name.state_dir().join("key");
+            format!(
+                ": ssh -i {} -p {} root@{}",
+                key.display(),
+                state.port,
+                state.address
+            )
+        });
+        eprintln!("    the machine stays (cargo xtask down removes it){ssh}");
     } else {
         up::take_down(name)?;
     }

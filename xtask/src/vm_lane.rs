@@ -10,8 +10,8 @@ use crate::debian::Rootfs;
 use crate::e2e::{self, Check};
 use crate::kernels::{self, Series};
 use crate::machine::{Name, State, qemu};
+use crate::playbook;
 use crate::results::Totals;
-use crate::{package, playbook, up};
 
 const SIZE: qemu::Size = qemu::Size {
     cpus: 2,
@@ -23,41 +23,10 @@ const OLDEST: Series = Series::V6_1;
 
 /// Makes the machine, runs everything, takes it down, whatever happens in between.
 pub(crate) fn run(filter: Option<&str>, keep: bool) -> Result<Totals> {
-    in_machine("vm", &[e2e::PROGRAM], keep, |name, deb, totals| {
+    let name = Name::VmTest;
+    e2e::in_machine(name, "vm", &[e2e::PROGRAM], keep, |deb, totals| {
         tests(name, deb, filter, totals)
     })
-}
-
-/// Does `work` in this lane's machine, which it has to start, and takes it down afterwards.
-pub(crate) fn in_machine(
-    lane: &str,
-    programs: &[&str],
-    keep: bool,
-    work: impl FnOnce(Name, &Path, &mut Totals) -> Result<()>,
-) -> Result<Totals> {
-    let name = Name::VmTest;
-    let _lock = name.lock()?;
-    let deb = package::build()?;
-    if !programs.is_empty() {
-        package::build_programs(programs.iter().copied(), "build the end-to-end tests")?;
-    }
-    up::take_down(name).context("removing an old test machine")?;
-    let mut totals = Totals::default();
-    let done = work(name, &deb, &mut totals);
-    if let Err(error) = &done {
-        totals.fail(&format!("lane {lane}"), &format!("{error:#}"));
-    }
-    if totals.failed > 0
-        && let Some(state) = State::load(name)?
-    {
-        e2e::show_logs(name, &state);
-    }
-    if keep {
-        eprintln!("    the machine stays; cargo xtask down removes it");
-    } else {
-        up::take_down(name)?;
-    }
-    Ok(totals)
 }
 
 /// A lab on Debian's stock kernel, with its database on a data volume.

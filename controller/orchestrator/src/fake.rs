@@ -111,11 +111,7 @@ impl FakeLab {
 }
 
 fn within(bound: &ShareBound, share: f64) -> (bool, String) {
-    let below = bound.below.as_ref().map(|below| below.get());
-    let at_least = bound.at_least.as_ref().map(|least| least.get());
-    let holds =
-        below.is_none_or(|below| share < below) && at_least.is_none_or(|least| share >= least);
-    (holds, format!("{share}"))
+    (bound.holds(share), format!("{share}"))
 }
 
 impl Lab for FakeLab {

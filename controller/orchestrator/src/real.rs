@@ -124,10 +124,10 @@ impl Lab for RealLab {
         // order can be missed.
         // A load that begins within a run counts anew what was placed, and forgives nothing.
         let before = match self.data_before() {
-            Some(before) => before.counting_from_now(&self.database).await,
-            None => invariants::look(&self.database).await,
+            Some(before) => Some(before.counting_from_now(&self.database).await),
+            None => invariants::look(&self.database).await.ok(),
         };
-        self.note_data_before(before.ok());
+        self.note_data_before(before);
         self.load.begin(load).await
     }
 

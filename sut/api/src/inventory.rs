@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use observastack_kit::backoff;
 use observastack_kit::config::ConfigStore;
 use observastack_telemetry::traces::{self, TracedSpan};
 use rand::Rng;
@@ -349,13 +350,17 @@ fn is_worth_retrying(error: &InventoryError) -> bool {
     !matches!(error, InventoryError::Refused { .. })
 }
 
-/// The pause before retry number `attempt` (from 0): doubles each time, and `random` (0 to 1) decides about half of it,
-/// so that many callers don't come back together.
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The pause before retry number `attempt` (from 0).
 fn backoff(backoff_ms: u64, attempt: u32, random: f64) -> Duration {
-    let full_ms = backoff_ms
-        .saturating_mul(1_u64.checked_shl(attempt).unwrap_or(u64::MAX))
-        .min(60_000);
-    Duration::from_secs_f64(full_ms as f64 / 1_000.0 * (0.5 + 0.5 * random.clamp(0.0, 1.0)))
+    backoff::pause(
+        Duration::from_millis(backoff_ms),
+        attempt,
+        LONGEST_PAUSE,
+        random,
+    )
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -12,11 +12,11 @@ use observastack_api::service::assemble;
 use observastack_api::settings::ApiConfig;
 use observastack_kit::config::ConfigStore;
 use observastack_kit::database::DatabaseArgs;
-use observastack_kit::http::Server;
 use observastack_kit::lifecycle::{Ended, Lifecycle, stopped};
+use observastack_kit::process::{self, Routes};
 use observastack_kit::{admin, http};
 use observastack_telemetry::otlp::{self, Identity};
-use observastack_telemetry::{logs, metrics, profiles};
+use observastack_telemetry::{metrics, profiles};
 
 /// How long requests in flight and what they left behind have after SIGTERM; the server's own drain takes 10 s of it.
 const GRACE: Duration = Duration::from_secs(20);
@@ -91,17 +91,7 @@ fn inventory_address(text: &str) -> Result<::http::Uri, String> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = logs::init(SERVICE) {
-        eprintln!("observastack-api: {error}");
-        return ExitCode::FAILURE;
-    }
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    process::main(SERVICE, || run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
@@ -143,21 +133,17 @@ async fn serve(
         registry,
     )?;
     let mut lifecycle = Lifecycle::new(service.ops.health.clone())?;
-    let server = Server::new(listener)
-        .metrics(service.http_metrics)
-        .config_version({
-            let config = config.clone();
-            move || config.version()
-        });
-    lifecycle.spawn("http", server.serve(service.router, lifecycle.shutdown()));
-    let admin = admin::serve(
-        admin_socket,
+    process::serve(
+        &mut lifecycle,
         SERVICE,
-        config.clone(),
-        service.ops,
-        lifecycle.shutdown(),
+        &config,
+        (listener, admin_socket),
+        Routes {
+            router: service.router,
+            http_metrics: service.http_metrics,
+            ops: service.ops,
+        },
     );
-    lifecycle.spawn("admin", admin);
     let (background, mut shutdown) = (service.background, lifecycle.shutdown());
     lifecycle.spawn("background work", async move {
         stopped(&mut shutdown).await;

@@ -70,7 +70,13 @@ pub fn assemble(
     )?;
     let health = Health::new();
     let migrated = supervise(database.clone(), SHOP, health.readiness("database"));
-    follow_config(&config, database.clone());
+    config.follow({
+        let database = database.clone();
+        move |now| {
+            database.apply(&now.database);
+            now.traces.apply();
+        }
+    });
 
     let background = Background::default();
     let inventory = Arc::new(InventoryClient::new(
@@ -108,17 +114,4 @@ pub fn assemble(
         migrated,
         background,
     })
-}
-
-/// Hands each new configuration to the pool and the sampler, as long as there is a store.
-fn follow_config(config: &ConfigStore<ApiConfig>, database: Database) {
-    config.current().config.traces.apply();
-    let mut changes = config.subscribe();
-    tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
-            let now = changes.borrow_and_update().clone();
-            database.apply(&now.config.database);
-            now.config.traces.apply();
-        }
-    });
 }

@@ -12,11 +12,11 @@ use observastack_inventory::service::assemble;
 use observastack_inventory::settings::InventoryConfig;
 use observastack_kit::config::ConfigStore;
 use observastack_kit::database::DatabaseArgs;
-use observastack_kit::http::Server;
 use observastack_kit::lifecycle::{Ended, Lifecycle};
+use observastack_kit::process::{self, Routes};
 use observastack_kit::{admin, http};
 use observastack_telemetry::otlp::{self, Identity};
-use observastack_telemetry::{logs, metrics, profiles};
+use observastack_telemetry::{metrics, profiles};
 
 /// How long requests in flight have after SIGTERM; the server's own drain takes 10 s of it at most.
 const GRACE: Duration = Duration::from_secs(15);
@@ -61,17 +61,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = logs::init(SERVICE) {
-        eprintln!("observastack-inventory: {error}");
-        return ExitCode::FAILURE;
-    }
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    process::main(SERVICE, || run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
@@ -106,21 +96,17 @@ async fn serve(
         .context("the listener has no address")?;
     let mut service = assemble(&args.database, config.clone(), registry)?;
     let mut lifecycle = Lifecycle::new(service.ops.health.clone())?;
-    let server = Server::new(listener)
-        .metrics(service.http_metrics)
-        .config_version({
-            let config = config.clone();
-            move || config.version()
-        });
-    lifecycle.spawn("http", server.serve(service.router, lifecycle.shutdown()));
-    let admin = admin::serve(
-        admin_socket,
+    process::serve(
+        &mut lifecycle,
         SERVICE,
-        config.clone(),
-        service.ops,
-        lifecycle.shutdown(),
+        &config,
+        (listener, admin_socket),
+        Routes {
+            router: service.router,
+            http_metrics: service.http_metrics,
+            ops: service.ops,
+        },
     );
-    lifecycle.spawn("admin", admin);
     tracing::info!(%address, "listening");
 
     let ready = async {

@@ -58,7 +58,13 @@ pub fn assemble(
 
     let health = Health::new();
     let migrated = supervise(database.clone(), STOCK, health.readiness("database"));
-    follow_config(&config, database.clone());
+    config.follow({
+        let database = database.clone();
+        move |now| {
+            database.apply(&now.database);
+            now.traces.apply();
+        }
+    });
 
     let ops = Ops {
         health,
@@ -79,17 +85,4 @@ pub fn assemble(
         http_metrics,
         migrated,
     })
-}
-
-/// Hands each new configuration to the pool and the sampler, as long as there is a store.
-fn follow_config(config: &ConfigStore<InventoryConfig>, database: Database) {
-    config.current().config.traces.apply();
-    let mut changes = config.subscribe();
-    tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
-            let now = changes.borrow_and_update().clone();
-            database.apply(&now.config.database);
-            now.config.traces.apply();
-        }
-    });
 }

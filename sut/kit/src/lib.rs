@@ -5,8 +5,9 @@
 //! - [`http`]: an HTTP/1.1 server with a connection limit, timeouts, RED metrics and a graceful drain;
 //! - [`health`]: what makes the service alive, and what makes it ready;
 //! - [`ops`]: the `/healthz`, `/livez` and `/metrics` routes;
-//! - [`lifecycle`]: SIGTERM, SIGHUP and systemd's watchdog;
-//! - [`service`]: the shape of the shop's errors, and its JSON bodies;
+//! - [`lifecycle`]: SIGTERM, SIGHUP and systemd's watchdog; [`process`]: what is around it;
+//! - [`backoff`]: how long to rest after a failure;
+//! - [`service`]: the shape of the shop's errors, its JSON bodies, amounts of money;
 //! - [`traces`]: which traces are recorded, as a part of the configuration;
 //! - `database` (with the feature of that name): PostgreSQL through a pool that follows the configuration.
 //!
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod backoff;
 pub mod config;
 #[cfg(feature = "database")]
 pub mod database;
@@ -22,5 +24,6 @@ pub mod health;
 pub mod http;
 pub mod lifecycle;
 pub mod ops;
+pub mod process;
 pub mod service;
 pub mod traces;

@@ -13,18 +13,12 @@ use crate::queue;
 /// Half of what lies between two scrapes, at most.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Keeps the gauges current until the stop; begins once `migrated` is true.
+/// Keeps the gauges current until the stop.
 pub async fn watch(
     database: Database,
     metrics: WorkerMetrics,
-    mut migrated: watch::Receiver<bool>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    tokio::select! {
-        () = stopped(&mut shutdown) => return,
-        // An error means that the supervisor is gone; the statements will tell what is wrong.
-        _ = migrated.wait_for(|migrated| *migrated) => {}
-    }
     loop {
         match traces::unrecorded().around(queue::look(&database)).await {
             Ok(waiting) => metrics.seen(&waiting),

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
+use observastack_kit::backoff;
+
 /// However often it failed.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The pause after the `attempts`th attempt: `first`, doubled with each attempt after the first, 5 min at most. Half of it
-/// depends on `chance`, from 0 to 1, so that what failed together does not come again together.
+/// The pause after the `attempts`th attempt: `first`, doubled with each attempt after the first, 5 min at most; see [`backoff::pause`].
 #[must_use]
 pub fn pause(first: Duration, attempts: i32, chance: f64) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1))
-        .unwrap_or(0)
-        .min(20);
-    let whole = first.saturating_mul(1 << doublings).min(LONGEST);
-    whole.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0);
+    backoff::pause(first, doublings, LONGEST, chance)
 }
 
 #[cfg(test)]

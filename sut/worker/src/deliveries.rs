@@ -63,17 +63,8 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// Sends until the stop, then finishes what is under way. Claims nothing before `migrated` is true.
-    pub async fn run(
-        self,
-        mut migrated: watch::Receiver<bool>,
-        mut shutdown: watch::Receiver<bool>,
-    ) {
-        tokio::select! {
-            () = stopped(&mut shutdown) => return,
-            // An error means that the supervisor is gone; the statements will tell what is wrong.
-            _ = migrated.wait_for(|migrated| *migrated) => {}
-        }
+    /// Sends until the stop, then finishes what is under way.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         let listener = Listener::start(self.database.clone(), CHANNEL);
         let mut under_way = JoinSet::new();
         let mut was_down = false;

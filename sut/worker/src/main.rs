@@ -10,11 +10,11 @@ use anyhow::Context;
 use clap::Parser;
 use observastack_kit::config::ConfigStore;
 use observastack_kit::database::DatabaseArgs;
-use observastack_kit::http::Server;
 use observastack_kit::lifecycle::{Ended, Lifecycle};
+use observastack_kit::process::{self, Routes};
 use observastack_kit::{admin, http};
 use observastack_telemetry::otlp::{self, Identity};
-use observastack_telemetry::{logs, metrics, profiles};
+use observastack_telemetry::{metrics, profiles};
 use observastack_worker::service::assemble;
 use observastack_worker::settings::WorkerConfig;
 
@@ -68,17 +68,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = logs::init(SERVICE) {
-        eprintln!("observastack-worker: {error}");
-        return ExitCode::FAILURE;
-    }
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    process::main(SERVICE, || run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
@@ -113,21 +103,17 @@ async fn serve(
         .context("the listener has no address")?;
     let mut service = assemble(&args.database, args.spool.clone(), config.clone(), registry)?;
     let mut lifecycle = Lifecycle::new(service.ops.health.clone())?;
-    let server = Server::new(listener)
-        .metrics(service.http_metrics)
-        .config_version({
-            let config = config.clone();
-            move || config.version()
-        });
-    lifecycle.spawn("http", server.serve(service.router, lifecycle.shutdown()));
-    let admin = admin::serve(
-        admin_socket,
+    process::serve(
+        &mut lifecycle,
         SERVICE,
-        config.clone(),
-        service.ops,
-        lifecycle.shutdown(),
+        &config,
+        (listener, admin_socket),
+        Routes {
+            router: service.router,
+            http_metrics: service.http_metrics,
+            ops: service.ops,
+        },
     );
-    lifecycle.spawn("admin", admin);
     let jobs = service.jobs;
     lifecycle.spawn(
         "jobs",

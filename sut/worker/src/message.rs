@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use observastack_kit::service::Money;
+
 /// An order, as its confirmation tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmation {
@@ -87,17 +89,6 @@ impl Confirmation {
         line(format_args!(""));
         line(format_args!("Total: {}", Money(self.total_cents)));
         text
-    }
-}
-
-/// An amount with its cents.
-struct Money(i64);
-
-impl std::fmt::Display for Money {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let cents = self.0.unsigned_abs();
-        write!(out, "{sign}{}.{:02}", cents / 100, cents % 100)
     }
 }
 
@@ -195,12 +186,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\r\nDear Zoë,\r\n"), "{text}");
-    }
-
-    #[test]
-    fn money_has_two_digits_after_the_point() {
-        let all = [0, 5, 100, -250].map(|cents| Money(cents).to_string());
-        assert_eq!(all, ["0.00", "0.05", "1.00", "-2.50"]);
     }
 
     proptest! {

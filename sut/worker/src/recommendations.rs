@@ -65,21 +65,12 @@ pub struct Recommendations {
 }
 
 impl Recommendations {
-    /// Computes until the stop. Begins once `migrated` is true.
-    pub async fn run(
-        self,
-        mut migrated: watch::Receiver<bool>,
-        mut shutdown: watch::Receiver<bool>,
-    ) {
+    /// Computes until the stop.
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         let stop = Arc::new(AtomicBool::new(false));
-        let work = async {
-            // An error means that the supervisor is gone; the statements will tell what is wrong.
-            let _ = migrated.wait_for(|migrated| *migrated).await;
-            self.work(&stop).await;
-        };
         tokio::select! {
             () = stopped(&mut shutdown) => {}
-            () = work => {}
+            () = self.work(&stop) => {}
         }
         // The threads are not waited for: they look at this between two passes, and at the stop the process ends.
         stop.store(true, Ordering::Relaxed);

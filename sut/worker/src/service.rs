@@ -10,6 +10,7 @@ use observastack_kit::database::{
 };
 use observastack_kit::health::Health;
 use observastack_kit::http::Router;
+use observastack_kit::lifecycle::stopped;
 use observastack_kit::ops::{self, Ops};
 use observastack_kit::service::render_error;
 use observastack_telemetry::metrics::{HttpMetrics, Registry};
@@ -50,25 +51,29 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Works until the stop, and finishes the deliveries that are under way.
+    /// Works until the stop, once `migrated` is true, and finishes the deliveries that are under way.
     ///
     /// # Errors
     /// None: what goes wrong is tried again.
     pub async fn run(
         self,
-        migrated: watch::Receiver<bool>,
-        shutdown: watch::Receiver<bool>,
+        mut migrated: watch::Receiver<bool>,
+        mut shutdown: watch::Receiver<bool>,
     ) -> Result<(), Infallible> {
+        tokio::select! {
+            () = stopped(&mut shutdown) => return Ok(()),
+            // An error means that the supervisor is gone; the statements will tell what is wrong.
+            _ = migrated.wait_for(|migrated| *migrated) => {}
+        }
         let backlog = backlog::watch(
             self.deliveries.database.clone(),
             self.deliveries.metrics.clone(),
-            migrated.clone(),
             shutdown.clone(),
         );
         tokio::join!(
             backlog,
-            self.deliveries.run(migrated.clone(), shutdown.clone()),
-            self.recommendations.run(migrated, shutdown),
+            self.deliveries.run(shutdown.clone()),
+            self.recommendations.run(shutdown),
         );
         Ok(())
     }
@@ -93,7 +98,13 @@ pub fn assemble(
 
     let health = Health::new();
     let migrated = supervise_table(database.clone(), TABLE, health.readiness("database"));
-    follow_config(&config, database.clone());
+    config.follow({
+        let database = database.clone();
+        move |now| {
+            database.apply(&now.database);
+            now.traces.apply();
+        }
+    });
 
     let ops = Ops {
         health,
@@ -120,17 +131,4 @@ pub fn assemble(
             recommendations,
         },
     })
-}
-
-/// Hands each new configuration to the pool and the sampler, as long as there is a store.
-fn follow_config(config: &ConfigStore<WorkerConfig>, database: Database) {
-    config.current().config.traces.apply();
-    let mut changes = config.subscribe();
-    tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
-            let now = changes.borrow_and_update().clone();
-            database.apply(&now.config.database);
-            now.config.traces.apply();
-        }
-    });
 }

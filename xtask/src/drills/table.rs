@@ -3,90 +3,57 @@
 /// The table is between these two lines of the page.
 const BEGIN: &str = "<!-- proven: written by cargo xtask test drills -->";
 const END: &str = "<!-- end of what was proven -->";
-const HEAD: &str = "| drill | machine | solver | seed | verdict | diagnosis | seconds | commit |\n|---|---|---|---|---|---|---|---|";
+const HEAD: [&str; 8] = [
+    "drill",
+    "machine",
+    "solver",
+    "seed",
+    "verdict",
+    "diagnosis",
+    "seconds",
+    "commit",
+];
 
-/// One run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    /// Name and version.
-    pub(super) drill: String,
-    /// Kernel and kind.
-    pub(super) machine: String,
-    pub(super) solver: String,
-    pub(super) seed: String,
-    pub(super) verdict: String,
-    pub(super) points: String,
-    pub(super) seconds: String,
-    pub(super) commit: String,
+/// One run: a cell for each column. A drill has its version behind its name, a machine its kind behind its kernel.
+pub(super) type Row = [String; HEAD.len()];
+
+fn parse(line: &str) -> Option<Row> {
+    let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+    let row: Row = cells
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+        .try_into()
+        .ok()?;
+    (row != HEAD).then_some(row)
 }
 
-impl Row {
-    fn parse(line: &str) -> Option<Self> {
-        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
-        let cells: Vec<String> = cells.map(str::to_owned).collect();
-        let [
-            drill,
-            machine,
-            solver,
-            seed,
-            verdict,
-            points,
-            seconds,
-            commit,
-        ] = cells.try_into().ok()?;
-        Some(Self {
-            drill,
-            machine,
-            solver,
-            seed,
-            verdict,
-            points,
-            seconds,
-            commit,
-        })
-    }
+fn line(row: &[impl AsRef<str>]) -> String {
+    let cells: Vec<&str> = row.iter().map(AsRef::as_ref).collect();
+    format!("| {} |", cells.join(" | "))
+}
 
-    fn line(&self) -> String {
-        let Self {
-            drill,
-            machine,
-            solver,
-            seed,
-            verdict,
-            points,
-            seconds,
-            commit,
-        } = self;
-        format!(
-            "| {drill} | {machine} | {solver} | {seed} | {verdict} | {points} | {seconds} | {commit} |"
-        )
-    }
-
-    /// A drill, whatever its version, and a kind of machine, whatever its kernel's last number.
-    fn of(&self) -> (&str, String, &str) {
-        let drill = self.drill.split(' ').next().unwrap_or_default();
-        let (kernel, kind) = self.machine.split_once(' ').unwrap_or_default();
-        let series: Vec<&str> = kernel.split('.').take(2).collect();
-        (drill, series.join("."), kind)
-    }
+/// What a later run replaces: a drill, whatever its version, and a kind of machine, whatever its kernel's last number.
+fn of([drill, machine, ..]: &Row) -> (&str, String, &str) {
+    let drill = drill.split(' ').next().unwrap_or_default();
+    let (kernel, kind) = machine.split_once(' ').unwrap_or_default();
+    let series: Vec<&str> = kernel.split('.').take(2).collect();
+    (drill, series.join("."), kind)
 }
 
 /// The page with these rows instead of earlier ones of the same drills on the same kind of machine; nothing where it has no table.
 pub(super) fn replaced(page: &str, rows: Vec<Row>) -> Option<String> {
     let (before, rest) = page.split_once(BEGIN)?;
     let (table, after) = rest.split_once(END)?;
-    let is_new = |old: &Row| rows.iter().any(|new| new.of() == old.of());
-    // The header's own lines have as many cells.
-    let old = table.lines().filter_map(Row::parse);
-    let mut all: Vec<Row> = old
-        .filter(|old| old.drill != "drill" && !is_new(old))
-        .collect();
-    all.extend(rows.iter().cloned());
+    let is_new = |old: &Row| rows.iter().any(|new| of(new) == of(old));
+    let old = table.lines().filter_map(parse);
+    let mut all: Vec<Row> = old.filter(|old| !is_new(old)).collect();
+    all.extend(rows);
     // Stable: solvers stay in the order in which they were taken.
-    all.sort_by(|a, b| a.of().cmp(&b.of()));
-    let lines: Vec<String> = all.iter().map(Row::line).collect();
+    all.sort_by(|a, b| of(a).cmp(&of(b)));
+    let lines: Vec<String> = all.iter().map(|row| line(row)).collect();
+    let (head, rule) = (line(&HEAD), "---|".repeat(HEAD.len()));
     Some(format!(
-        "{before}{BEGIN}\n\n{HEAD}\n{}\n\n{END}{after}",
+        "{before}{BEGIN}\n\n{head}\n|{rule}\n{}\n\n{END}{after}",
         lines.join("\n")
     ))
 }
@@ -96,7 +63,7 @@ mod tests {
     use super::*;
 
     fn row(drill: &str, machine: &str, seed: &str) -> Row {
-        Row::parse(&format!(
+        parse(&format!(
             "| {drill} | {machine} | reference | {seed} | pass | 100 | 30 | abc |"
         ))
         .unwrap()
@@ -104,7 +71,8 @@ mod tests {
 
     #[test]
     fn a_drills_rows_are_replaced_and_others_stay() {
-        let page = format!("text\n{BEGIN}\n\n{HEAD}\n\n{END}\nmore");
+        let head = line(&HEAD);
+        let page = format!("text\n{BEGIN}\n\n{head}\n\n{END}\nmore");
         let page = replaced(
             &page,
             vec![

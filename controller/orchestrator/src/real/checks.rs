@@ -99,10 +99,5 @@ fn share(bound: &ShareBound, part: u64, due: u64) -> Found {
         return found(false, "no requests were due");
     }
     let share = part as f64 / due as f64;
-    let below = bound.below.as_ref().is_none_or(|most| share < most.get());
-    let above = bound
-        .at_least
-        .as_ref()
-        .is_none_or(|least| share >= least.get());
-    found(below && above, format!("{:.1} %", share * 100.0))
+    found(bound.holds(share), format!("{:.1} %", share * 100.0))
 }

@@ -11,6 +11,9 @@ use observastack_spec::{
 use super::{failed, http};
 use crate::lab::LabError;
 
+/// What is done, in words.
+const CLEAR: &str = "clear faults";
+
 /// The injector.
 #[derive(Debug)]
 pub(super) struct Injector(http::Place);
@@ -30,26 +33,25 @@ impl Injector {
 
     /// Ends a fault. One that has ended by itself has nothing to be ended.
     pub(super) async fn clear(&self, id: u64) -> Result<(), LabError> {
-        self.delete(&format!("/faults/{id}"), &[StatusCode::NOT_FOUND])
-            .await
+        let answer = self.delete(&format!("/faults/{id}")).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        answer.ok(CLEAR)
     }
 
     pub(super) async fn clear_all(&self) -> Result<(), LabError> {
-        self.delete("/faults", &[]).await
+        self.delete("/faults").await?.ok(CLEAR)
     }
 
     /// Takes new faults again, if somebody has refused them.
     pub(super) async fn lift_panic(&self) -> Result<(), LabError> {
-        self.delete("/panic", &[]).await
+        self.delete("/panic").await?.ok(CLEAR)
     }
 
-    async fn delete(&self, path: &str, also: &[StatusCode]) -> Result<(), LabError> {
+    async fn delete(&self, path: &str) -> Result<http::Answer, LabError> {
         let kind = "application/json";
-        let answer = http::ask(&self.0, Method::DELETE, path, kind, Vec::new()).await?;
-        if also.contains(&answer.status) {
-            return Ok(());
-        }
-        answer.ok("clear faults")
+        http::ask(&self.0, Method::DELETE, path, kind, Vec::new()).await
     }
 
     /// Ids of the faults that are in force.

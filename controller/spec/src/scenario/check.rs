@@ -53,6 +53,19 @@ pub struct ShareBound {
     pub at_least: Option<At<Share>>,
 }
 
+impl ShareBound {
+    /// Whether a share is within it.
+    #[must_use]
+    pub fn holds(&self, share: f64) -> bool {
+        let below = self.below.as_ref().is_none_or(|most| share < most.get());
+        let above = self
+            .at_least
+            .as_ref()
+            .is_none_or(|least| share >= least.get());
+        below && above
+    }
+}
+
 /// A time, bounded on one side at least.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use observastack_kit::http::{Body, Request, Response, json};
-use observastack_kit::service::ServiceError;
+use observastack_kit::service::{Money, ServiceError};
 use observastack_telemetry::traces;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -186,12 +186,7 @@ fn values(report: &SalesReport, algorithm: Algorithm, took: Duration) -> Map<Str
 }
 
 fn money(cents: i64) -> String {
-    let sign = if cents < 0 { "-" } else { "" };
-    format!(
-        "{sign}{}.{:02}",
-        cents.unsigned_abs() / 100,
-        cents.unsigned_abs() % 100
-    )
+    Money(cents).to_string()
 }
 
 fn internal(code: &'static str) -> ServiceError {

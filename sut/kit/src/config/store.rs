@@ -151,6 +151,18 @@ impl<C: ServiceConfig> ConfigStore<C> {
         self.0.changes.subscribe()
     }
 
+    /// Hands the configuration in effect, and each one after it, to `apply`, for as long as there is a store. Needs a tokio runtime.
+    pub fn follow(&self, apply: impl Fn(&C) + Send + Sync + 'static) {
+        let mut changes = self.subscribe();
+        apply(&self.current().config);
+        tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                let now = Arc::clone(&changes.borrow_and_update());
+                apply(&now.config);
+            }
+        });
+    }
+
     /// Registers `observastack_config_version` and `observastack_config_changes_total{outcome}`.
     pub fn register_metrics(&self, registry: &mut Registry) {
         let Metrics { version, changes } = &self.0.metrics;
