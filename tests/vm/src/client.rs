@@ -130,6 +130,10 @@ impl Client {
                 let length = Duration::from_millis(ms.parse()?);
                 Ok(calls::hammer(length).to_string())
             }
+            ["stay-on", cpu] => {
+                work::stay_on(cpu.parse()?)?;
+                Ok(String::new())
+            }
             ["burn", cpu, ms] => {
                 let length = Duration::from_millis(ms.parse()?);
                 Ok(work::burn(cpu.parse()?, length)?.to_string())

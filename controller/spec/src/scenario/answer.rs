@@ -94,7 +94,7 @@ catalogue! {
         SecretRotation = "secret-rotation": "a secret was changed in one place only",
         ForgottenSession = "forgotten-session": "a session or job that somebody has left behind",
         ResourceLimit = "resource-limit": "a limit on a unit",
-        Neighbour = "neighbour": "another unit's work on the same machine",
+        Neighbour = "neighbour": "somebody else's work on the same machine",
         Traffic = "traffic": "what clients send",
         Trigger = "trigger": "something that is over by now",
         Network = "network": "the path between two processes",

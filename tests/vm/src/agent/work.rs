@@ -40,6 +40,11 @@ impl Agent {
         self.begin(&format!("eat {bytes}"))
     }
 
+    /// Runs on this CPU only.
+    pub(crate) fn stay_on(&mut self, cpu: usize) -> Result<()> {
+        self.ask(&format!("stay-on {cpu}")).map(drop)
+    }
+
     /// Opens so many connections and resets each.
     pub(crate) fn resets(&mut self, address: SocketAddr, times: u32) -> Result<()> {
         self.ask(&format!("resets {address} {times}")).map(drop)

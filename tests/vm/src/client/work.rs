@@ -23,9 +23,7 @@ const BLOCK: usize = 4096;
 
 /// Computes for so long on one CPU; how long it waited for that CPU meanwhile, as the kernel has it (`/proc/PID/schedstat`).
 pub(super) fn burn(cpu: usize, length: Duration) -> Result<u64> {
-    let mut one = CpuSet::new();
-    one.set(cpu);
-    sched_setaffinity(None, &one)?;
+    stay_on(cpu)?;
     let before = run_delay_ns()?;
     let end = Instant::now() + length;
     let mut n = 0u64;
@@ -33,6 +31,13 @@ pub(super) fn burn(cpu: usize, length: Duration) -> Result<u64> {
         n = black_box(n.wrapping_mul(3) + 1);
     }
     Ok(run_delay_ns()? - before)
+}
+
+/// Runs on this CPU only.
+pub(super) fn stay_on(cpu: usize) -> Result<()> {
+    let mut one = CpuSet::new();
+    one.set(cpu);
+    Ok(sched_setaffinity(None, &one)?)
 }
 
 fn run_delay_ns() -> Result<u64> {

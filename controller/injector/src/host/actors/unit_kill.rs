@@ -1,4 +1,7 @@
 //! Kills a unit's processes, or restarts the unit, once or again and again. systemd does it, so the journal shows it.
+//!
+//! A restart that is asked for while systemd is still at one of the same unit becomes one with that: it is none, and is not
+//! counted as one.
 
 use std::time::Duration;
 
@@ -6,6 +9,20 @@ use tracing::debug;
 
 use super::{Choice, Pace, Run};
 use crate::host::command;
+
+/// How long systemd may take to be asked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a unit was not struck.
+#[derive(Debug, thiserror::Error)]
+enum Missed {
+    /// systemd has a job for it, which a restart would become one with.
+    #[error("systemd has not finished the start, stop or restart before")]
+    Changing,
+    /// systemd was not asked, or has refused.
+    #[error(transparent)]
+    Command(#[from] command::CommandError),
+}
 
 /// Kills or restarts.
 #[derive(Clone, Debug)]
@@ -58,10 +75,21 @@ impl UnitKill {
         }
     }
 
-    fn strike(&self) -> Result<(), command::CommandError> {
+    fn strike(&self) -> Result<(), Missed> {
+        if self.blow == Blow::Restart && self.is_changing()? {
+            return Err(Missed::Changing);
+        }
         let arguments = self.arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        command::run_within("systemctl", &arguments, Duration::from_secs(5)).map(|_| ())
+        command::run_within("systemctl", &arguments, PATIENCE)?;
+        Ok(())
+    }
+
+    /// Whether systemd is starting, stopping or restarting the unit.
+    fn is_changing(&self) -> Result<bool, command::CommandError> {
+        let arguments = ["show", "--property=Job", "--value", "--", &self.unit];
+        let job = command::run_within("systemctl", &arguments, PATIENCE)?;
+        Ok(!matches!(job.trim(), "" | "0"))
     }
 
     fn arguments(&self) -> Vec<String> {

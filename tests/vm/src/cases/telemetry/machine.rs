@@ -303,8 +303,9 @@ fn off_cpu(scene: &mut Scene) -> Result<()> {
     let mean_ms = times.sum_ns as f64 / times.count().max(1) as f64 / 1e6;
     figure(&format!("{} sleeps of {mean_ms:.1} ms", times.count()));
     ensure!(times.count() == SLEEPS, "{} of {SLEEPS}", times.count());
+    // The clock of a sleep runs before the task leaves its CPU, so the kernel's time away is a little shorter.
     ensure!(
-        (20.0..60.0).contains(&mean_ms),
+        (18.0..60.0).contains(&mean_ms),
         "{mean_ms:.1} ms of {LENGTH:?}"
     );
     observer.observe_off_cpu(WORKER, false)?;
