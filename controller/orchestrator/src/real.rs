@@ -258,10 +258,11 @@ impl RealLab {
         if !active.is_empty() {
             return Err(failed("reset", format!("faults {active:?} are in force")));
         }
-        for unit in units::SHOP.into_iter().chain(units::TELEMETRY) {
-            if !units::is_active(unit).await? {
-                return Err(failed("reset", format!("{unit} does not run")));
-            }
+        let wanted = [&units::SHOP[..], &units::TELEMETRY].concat();
+        let inactive = units::inactive(&wanted).await?;
+        if !inactive.is_empty() {
+            let words = format!("{} does not run", inactive.join(", "));
+            return Err(failed("reset", words));
         }
         self.services.remember().await
     }

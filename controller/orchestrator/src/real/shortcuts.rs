@@ -28,15 +28,14 @@ pub(super) async fn look(lab: &RealLab) -> Result<Vec<(Shortcut, String)>, LabEr
     if let Err(words) = lab.load.is_as_asked().await? {
         found.push((Shortcut::LoadStopped, words));
     }
-    for unit in units::SHOP {
-        if !units::is_active(unit).await? {
-            found.push((Shortcut::UnitStopped, format!("{unit} does not run")));
-        }
-    }
-    for unit in units::TELEMETRY {
-        if !units::is_active(unit).await? {
-            found.push((Shortcut::TelemetryOff, format!("{unit} does not run")));
-        }
+    let watched = [&units::SHOP[..], &units::TELEMETRY].concat();
+    for unit in units::inactive(&watched).await? {
+        let shortcut = if units::SHOP.contains(&unit) {
+            Shortcut::UnitStopped
+        } else {
+            Shortcut::TelemetryOff
+        };
+        found.push((shortcut, format!("{unit} does not run")));
     }
     // One that does not answer was found above.
     let (usual, now) = (lab.services.usual(), lab.services.now().await);
