@@ -28,8 +28,7 @@ pub(super) async fn look(lab: &RealLab) -> Result<Vec<(Shortcut, String)>, LabEr
     if let Err(words) = lab.load.is_as_asked().await? {
         found.push((Shortcut::LoadStopped, words));
     }
-    let watched = [&units::SHOP[..], &units::TELEMETRY].concat();
-    for unit in units::inactive(&watched).await? {
+    for unit in units::stopped().await? {
         let shortcut = if units::SHOP.contains(&unit) {
             Shortcut::UnitStopped
         } else {

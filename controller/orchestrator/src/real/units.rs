@@ -1,6 +1,9 @@
 //! The shop's units, by systemd.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use tokio::process::Command;
 
@@ -29,19 +32,23 @@ fn full(unit: &str) -> String {
     format!("observastack-{unit}.service")
 }
 
+/// What systemd's own program says to these words, in the time that it may take.
+async fn systemctl(what: &str, arguments: &[&str]) -> Result<Output, LabError> {
+    let mut command = Command::new("systemctl");
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    match tokio::time::timeout(TIMEOUT, command.output()).await {
+        Ok(output) => output.map_err(|error| failed(what, error)),
+        Err(_) => Err(failed(what, "systemd takes too long")),
+    }
+}
+
 /// `start`, `restart` or `reset-failed`.
 pub(super) async fn run(verb: &str, unit: &str) -> Result<(), LabError> {
     let what = format!("{verb} {unit}");
-    let mut command = Command::new("systemctl");
-    command
-        .args(["--no-ask-password", verb, &full(unit)])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let ran = tokio::time::timeout(TIMEOUT, command.output()).await;
-    let output = match ran {
-        Ok(output) => output.map_err(|error| failed(&what, error))?,
-        Err(_) => return Err(failed(&what, "systemd takes too long")),
-    };
+    let output = systemctl(&what, &["--no-ask-password", verb, &full(unit)]).await?;
     if output.status.success() {
         return Ok(());
     }
@@ -66,8 +73,13 @@ pub(super) async fn is_active(unit: &str) -> Result<bool, LabError> {
     Ok(inactive(&[unit]).await?.is_empty())
 }
 
+/// What of the shop, and of what shows how it is, does not run.
+pub(super) async fn stopped() -> Result<Vec<&'static str>, LabError> {
+    inactive(&[&SHOP[..], &TELEMETRY].concat()).await
+}
+
 /// Those that do not run, as [`is_active`] has it. One look at all of them: a process for each, twice a second, is work that a small machine notices.
-pub(super) async fn inactive<'a>(units: &[&'a str]) -> Result<Vec<&'a str>, LabError> {
+async fn inactive<'a>(units: &[&'a str]) -> Result<Vec<&'a str>, LabError> {
     let states = states(units).await?;
     let runs = |state: &str| ["active", "activating", "reloading"].contains(&state);
     let each = units.iter().zip(states);
@@ -85,16 +97,10 @@ async fn state(unit: &str) -> Result<String, LabError> {
 /// Their states, one for each.
 async fn states(units: &[&str]) -> Result<Vec<String>, LabError> {
     let what = format!("is {} active", units.join(", "));
-    let mut command = Command::new("systemctl");
-    command
-        .args(["is-active", "--"])
-        .args(units.iter().map(|unit| full(unit)))
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = match tokio::time::timeout(TIMEOUT, command.output()).await {
-        Ok(output) => output.map_err(|error| failed(&what, error))?,
-        Err(_) => return Err(failed(&what, "systemd takes too long")),
-    };
+    let names: Vec<String> = units.iter().map(|unit| full(unit)).collect();
+    let names = names.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["is-active", "--"].into_iter().chain(names).collect();
+    let output = systemctl(&what, &arguments).await?;
     let text = String::from_utf8_lossy(&output.stdout);
     let states: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     if states.len() != units.len() {
